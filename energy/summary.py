@@ -1,0 +1,175 @@
+"""The figures of one capture: per phase, per epoch, per group; written as JSON.
+
+Two figures stand side by side for each phase: the exact sum over the spans of the model, and the
+integral of the recorded trace over the same windows. They must agree within what sampling hides.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from energy.board import Board
+from energy.errors import TraceError
+from energy.integrate import WindowFigures, WindowIntegrator
+from energy.session import Phase
+from energy.trace import Gap, TraceChunk, TraceInfo
+from energy.windows import WindowLog
+
+FORMAT = "tbft-energy-1"
+_TRAINING = (Phase.FROZEN_FORWARD, Phase.TRAIN_FORWARD, Phase.BACKWARD, Phase.UPDATE, Phase.COMMIT)
+Mask = NDArray[np.bool_]
+
+
+def integrate_windows(
+    log: WindowLog, info: TraceInfo, chunks: Iterable[TraceChunk]
+) -> WindowFigures:
+    """The windows of `log` over the samples `chunks` of the trace that `info` describes."""
+    integrator = WindowIntegrator(
+        log.floats("start_s"),
+        log.floats("stop_s"),
+        rate_hz=info.rate_hz,
+        sampling=info.sampling,
+    )
+    for chunk in chunks:
+        integrator.feed(chunk)
+    return integrator.finish()
+
+
+def build_summary(
+    log: WindowLog,
+    figures: WindowFigures,
+    info: TraceInfo,
+    board: Board,
+    *,
+    samples: int,
+    gaps: list[Gap],
+    complete: bool,
+    session: Mapping[str, object],
+    result: Mapping[str, object],
+) -> dict[str, object]:
+    """Everything `energy.json` holds; energies in J, charge in C, currents in A, times in s."""
+    phase = log.ints("phase")
+    masks = {p.label: phase == p for p in Phase if bool(np.any(phase == p))}
+    epoch = log.ints("epoch")
+    everything = np.ones(len(log), dtype=np.bool_)
+    trained = np.isin(phase, [int(p) for p in (Phase.TRAIN_FORWARD, Phase.BACKWARD)])
+    trained &= log.ints("sample") >= 0
+    steps = len({(e, s) for e, s in zip(epoch[trained], log.ints("sample")[trained], strict=True)})
+    groups = _groups(phase, epoch)
+    tuning_j = float(np.sum(log.floats("energy_j")[groups["fine_tuning"]]))
+    return {
+        "format": FORMAT,
+        "kind": info.kind,
+        "note": "Every figure here is modelled from the work the board reported, not measured."
+        if info.kind == "modelled"
+        else "Figures of an instrument.",
+        "complete": complete,
+        "probe": info.probe,
+        "board": _board(board),
+        "session": _plain(session),
+        "metrics": _plain(result),
+        "trace": {
+            "rate_hz": info.rate_hz,
+            "samples": samples,
+            "sampling": info.sampling,
+            "gaps": [[gap.first_index, gap.count] for gap in gaps],
+        },
+        "total": _figures(log, figures, everything),
+        "groups": {name: _figures(log, figures, mask) for name, mask in groups.items()},
+        "phases": {name: _figures(log, figures, mask) for name, mask in masks.items()},
+        "epochs": [
+            {"epoch": int(e), **_figures(log, figures, (epoch == e) & groups["fine_tuning"])}
+            for e in np.unique(epoch[groups["fine_tuning"] & (epoch >= 0)])
+        ],
+        "training_steps": steps,
+        "energy_per_training_step_j": tuning_j / steps if steps else None,
+    }
+
+
+def _groups(phase: NDArray[np.int64], epoch: NDArray[np.int64]) -> dict[str, Mask]:
+    """What a user asks for: fine-tuning with its data, evaluation, and the rest (load, idle)."""
+    loading = (phase == Phase.LOAD) & (epoch >= 0)
+    tuning = np.isin(phase, [int(p) for p in _TRAINING]) | loading
+    evaluation = phase == Phase.INFER
+    return {"fine_tuning": tuning, "evaluation": evaluation, "other": ~tuning & ~evaluation}
+
+
+def _figures(log: WindowLog, figures: WindowFigures, mask: Mask) -> dict[str, object]:
+    duration_s = log.floats("stop_s")[mask] - log.floats("start_s")[mask]
+    total_s = float(np.sum(duration_s))
+    current_a = log.floats("current_a")[mask]
+    charge_c = float(np.sum(current_a * duration_s))
+    busy = duration_s > 0
+    valid = bool(np.all(figures.valid[mask]))
+    return {
+        "energy_j": float(np.sum(log.floats("energy_j")[mask])),
+        "energy_range_j": [
+            float(np.sum(log.floats("energy_low_j")[mask])),
+            float(np.sum(log.floats("energy_high_j")[mask])),
+        ],
+        "charge_c": charge_c,
+        "mean_a": charge_c / total_s if total_s > 0 else 0.0,
+        "peak_a": float(np.max(current_a[busy], initial=0.0)),
+        "duration_s": total_s,
+        "count": int(np.count_nonzero(mask)),
+        "macs": int(np.sum(log.ints("macs")[mask])),
+        "elements": int(np.sum(log.ints("elements")[mask])),
+        "flash_bytes": int(np.sum(log.ints("flash_bytes")[mask])),
+        "wire_bytes": int(np.sum(log.ints("wire_bytes")[mask])),
+        "from_trace": {
+            "energy_j": float(np.sum(figures.energy_j[mask])) if valid else None,
+            "sampling_uncertainty_j": float(np.sum(figures.uncertainty_j[mask])) if valid else None,
+            "coarse_windows": int(np.count_nonzero(figures.coarse[mask] & busy)),
+            "invalid_windows": int(np.count_nonzero(~figures.valid[mask])),
+        },
+    }
+
+
+def _board(board: Board) -> dict[str, object]:
+    return {
+        "name": board.name,
+        "title": board.title,
+        "quantities": {
+            name: {
+                "value": quantity.value,
+                "range": [quantity.low, quantity.high],
+                "source": quantity.source,
+                "assumed": quantity.assumed,
+                **({"reason": quantity.reason} if quantity.assumed else {}),
+            }
+            for name, quantity in board.quantities().items()
+        },
+    }
+
+
+def _plain(value: object) -> object:
+    """`value` as JSON knows it: NaN and infinities become None, anything unknown its text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+
+
+def write_summary(path: Path, summary: Mapping[str, object]) -> None:
+    """Write `summary` as JSON without NaN, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        text = json.dumps(summary, indent=2, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as exc:
+        temporary.unlink(missing_ok=True)
+        raise TraceError(
+            f"cannot write {path} ({exc.strerror or exc}); check the folder and its free space"
+        ) from exc

@@ -1,0 +1,102 @@
+"""Windows: the spans of a session on the clock of its trace, with the work done in each.
+
+Kept as columns of plain arrays: a session of 10 epochs of 1,000 samples has about 40,000 windows,
+a long one a million, at 70 bytes each.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from energy.errors import TraceError
+from energy.session import Phase
+from energy.trace import Kind
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One span on the trace's clock, in seconds after sample 0, and its energy in J.
+
+    `energy_j` with its range `energy_low_j … energy_high_j` is what a model says of the span; an
+    instrument's windows have NaN there until they are integrated.
+    """
+
+    phase: Phase
+    start_s: float
+    stop_s: float
+    current_a: float
+    energy_j: float
+    energy_low_j: float
+    energy_high_j: float
+    macs: int
+    elements: int
+    flash_bytes: int
+    wire_bytes: int
+    sample: int
+    epoch: int
+
+
+_FLOATS = ("start_s", "stop_s", "current_a", "energy_j", "energy_low_j", "energy_high_j")
+_INTS = ("phase", "macs", "elements", "flash_bytes", "wire_bytes", "sample", "epoch")
+_UNITS = {"start_s": "s", "stop_s": "s", "current_a": "A", "macs": "1", "elements": "1"}
+_UNITS |= {"energy_j": "J", "energy_low_j": "J", "energy_high_j": "J"}
+_UNITS |= {"flash_bytes": "B", "wire_bytes": "B"}
+
+
+class WindowLog:
+    """Windows in the order they ended; `column(name)` gives one as an array of shape (w,)."""
+
+    def __init__(self) -> None:
+        self._floats = {name: array("d") for name in _FLOATS}
+        self._ints = {name: array("q") for name in _INTS}
+
+    def __len__(self) -> int:
+        return len(self._ints["phase"])
+
+    def append(self, window: Window) -> None:
+        """Add `window`."""
+        for name, floats in self._floats.items():
+            floats.append(getattr(window, name))
+        for name, ints in self._ints.items():
+            ints.append(int(getattr(window, name)))
+
+    def floats(self, name: str) -> Floats:
+        """A copy of the float64 column `name`."""
+        return np.array(self._floats[name], dtype=np.float64)
+
+    def ints(self, name: str) -> Ints:
+        """A copy of the int64 column `name` (`phase` holds values of `Phase`)."""
+        return np.array(self._ints[name], dtype=np.int64)
+
+    def write_parquet(self, path: Path, kind: Kind) -> None:
+        """Write all columns; the file's metadata and the names of energies carry `kind`."""
+        columns: dict[str, pa.Array] = {
+            "phase": pa.array([Phase(p).label for p in self._ints["phase"]]).dictionary_encode()
+        }
+        columns |= {name: pa.array(self.floats(name)) for name in _FLOATS}
+        columns |= {name: pa.array(self.ints(name)) for name in _INTS if name != "phase"}
+        fields = []
+        for name, column in columns.items():
+            shown = f"{name}_{kind}" if name.startswith(("energy", "current")) else name
+            fields.append(pa.field(shown, column.type, metadata={"unit": _UNITS.get(name, "")}))
+        schema = pa.schema(fields, metadata={"kind": kind, "format": "tbft-windows-1"})
+        temporary = path.with_name(f".{path.name}.part")
+        try:
+            table = pa.Table.from_arrays(list(columns.values()), schema=schema)
+            pq.write_table(table, temporary, compression="zstd")
+            temporary.replace(path)
+        except OSError as exc:
+            temporary.unlink(missing_ok=True)
+            raise TraceError(
+                f"cannot write {path} ({exc.strerror or exc}); check the folder and its free space"
+            ) from exc

@@ -1,0 +1,102 @@
+#include "kernels/fixed_point.h"
+#include "kernels/update.h"
+
+namespace tbft {
+namespace {
+
+int32_t shift_up_to(int32_t largest_bits, int32_t room) {
+  return largest_bits > room ? largest_bits - room : 0;
+}
+
+uint32_t largest_magnitude(const int32_t* g, uint32_t n) {
+  uint32_t largest = 0;
+  for (uint32_t i = 0; i < n; ++i) {
+    const uint32_t m = magnitude(g[i]);
+    largest = m > largest ? m : largest;
+  }
+  return largest;
+}
+
+// (a >> n) rounded half up as two plain shifts, n in [0, 31]; half is (1 << (n - 1)) & -1 or 0. a + half must not overflow.
+struct RoundingShift {
+  explicit RoundingShift(int32_t n) : dropped(n > 30), shift(dropped ? 0 : n) {}
+  int32_t operator()(int32_t a) const {
+    // Bit n - 1 of a, taken without overflow: (2a >> n) & 1 has it for n >= 1 and is masked away for n = 0.
+    const int32_t carry = shift > 0 ? (a >> (shift - 1)) & 1 : 0;
+    return dropped ? 0 : (a >> shift) + carry;
+  }
+  bool dropped;
+  int32_t shift;
+};
+
+}  // namespace
+
+void accumulate_row_ref(const int32_t* g, int32_t g_exponent, uint32_t n, int16_t* acc,
+                        int16_t* exponent) {
+  const uint32_t largest = largest_magnitude(g, n);
+  if (largest == 0) return;
+  const bool empty = *exponent == kEmptyExponent;
+  const int32_t own = empty ? 0 : *exponent;
+  int32_t common = g_exponent + shift_up_to(bitlen(largest), 14);
+  if (!empty && own > common) common = own;
+  uint32_t largest_sum = 0;
+  for (uint32_t i = 0; i < n; ++i) {
+    const int32_t a = empty ? 0 : rshift_round(acc[i], common - own);
+    const uint32_t sum = magnitude(a + rshift_round(g[i], common - g_exponent));
+    if (sum > largest_sum) largest_sum = sum;
+  }
+  const int32_t halve = largest_sum > 32767 ? 1 : 0;
+  for (uint32_t i = 0; i < n; ++i) {
+    const int32_t a = empty ? 0 : rshift_round(acc[i], common - own);
+    const int32_t sum = a + rshift_round(g[i], common - g_exponent);
+    acc[i] = static_cast<int16_t>(rshift_round(sum, halve));
+  }
+  *exponent = static_cast<int16_t>(common + halve);
+}
+
+void accumulate_row(const int32_t* g, int32_t g_exponent, uint32_t n, int16_t* acc,
+                    int16_t* exponent) {
+  const uint32_t largest = largest_magnitude(g, n);
+  if (largest == 0) return;
+  int32_t common = g_exponent + shift_up_to(bitlen(largest), 14);
+  if (*exponent == kEmptyExponent) {
+    const RoundingShift shift_g(common - g_exponent);
+    // |sum| <= 2^14: the doubling case cannot arise.
+    for (uint32_t i = 0; i < n; ++i) acc[i] = static_cast<int16_t>(shift_g(g[i]));
+    *exponent = static_cast<int16_t>(common);
+    return;
+  }
+  const int32_t own = *exponent;
+  if (own > common) common = own;
+  const RoundingShift shift_acc(common - own);
+  const RoundingShift shift_g(common - g_exponent);
+  int32_t lowest = 0;
+  int32_t highest = 0;
+  for (uint32_t i = 0; i < n; ++i) {
+    const int32_t sum = shift_acc(acc[i]) + shift_g(g[i]);
+    lowest = sum < lowest ? sum : lowest;
+    highest = sum > highest ? sum : highest;
+  }
+  const int32_t halve = (highest > 32767 || lowest < -32767) ? 1 : 0;
+  for (uint32_t i = 0; i < n; ++i) {
+    const int32_t sum = shift_acc(acc[i]) + shift_g(g[i]);
+    acc[i] = static_cast<int16_t>((sum + halve) >> halve);
+  }
+  *exponent = static_cast<int16_t>(common + halve);
+}
+
+void accumulate_bias(int32_t g, int32_t g_exponent, int32_t* acc, int16_t* exponent) {
+  const uint32_t largest = magnitude(g);
+  if (largest == 0) return;
+  const bool empty = *exponent == kEmptyExponent;
+  const int32_t own = empty ? 0 : *exponent;
+  int32_t common = g_exponent + shift_up_to(bitlen(largest), 30);
+  if (!empty && own > common) common = own;
+  const int64_t a = empty ? 0 : rshift_round(*acc, common - own);
+  const int64_t sum = a + rshift_round(g, common - g_exponent);
+  const int32_t halve = (sum > kInt32Max || sum < -int64_t{kInt32Max}) ? 1 : 0;
+  *acc = static_cast<int32_t>(rshift_round_64(sum, halve));
+  *exponent = static_cast<int16_t>(common + halve);
+}
+
+}  // namespace tbft

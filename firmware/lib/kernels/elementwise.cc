@@ -1,0 +1,115 @@
+#include "kernels/elementwise.h"
+
+#include "kernels/fixed_point.h"
+
+namespace tbft {
+
+void add_s8_fwd(const AddParams& p, const int8_t* a, const int8_t* b, uint32_t n, int8_t* y) {
+  add_s8_fwd_ref(p, a, b, n, y);
+}
+
+void add_s8_fwd_ref(const AddParams& p, const int8_t* a, const int8_t* b, uint32_t n, int8_t* y) {
+  for (uint32_t i = 0; i < n; ++i) {
+    const int32_t scaled_a = multiply_by_quantized_multiplier(
+        (a[i] - p.a_zero_point) * (1 << 20), p.a_multiplier, p.a_shift);
+    const int32_t scaled_b = multiply_by_quantized_multiplier(
+        (b[i] - p.b_zero_point) * (1 << 20), p.b_multiplier, p.b_shift);
+    const int32_t sum = multiply_by_quantized_multiplier(wrapping_add(scaled_a, scaled_b),
+                                                         p.out_multiplier, p.out_shift);
+    y[i] = static_cast<int8_t>(clamp(wrapping_add(sum, p.out_zero_point), p.act_min, p.act_max));
+  }
+}
+
+void mask_pack(const int8_t* y, uint32_t n, int32_t act_min, int32_t act_max, bool relu6,
+               uint8_t* mask) {
+  const int32_t high = relu6 ? act_max : 128;  // beyond every int8: passes all
+  for (uint32_t i = 0; i < n; i += 8) {
+    const uint32_t count = n - i < 8 ? n - i : 8;
+    uint32_t bits = 0;
+    for (uint32_t j = 0; j < count; ++j) {
+      bits |= static_cast<uint32_t>(y[i + j] > act_min && y[i + j] < high) << j;
+    }
+    mask[i >> 3] = static_cast<uint8_t>(bits);
+  }
+}
+
+void mask_bwd(const int8_t* e, const uint8_t* mask, uint32_t n, int8_t* out) {
+  const uint32_t whole = n & ~7U;
+  for (uint32_t i = 0; i < whole; i += 8) {
+    const uint32_t bits = mask[i >> 3];
+    for (uint32_t j = 0; j < 8; ++j) {
+      out[i + j] = static_cast<int8_t>(e[i + j] & -static_cast<int32_t>((bits >> j) & 1));
+    }
+  }
+  for (uint32_t i = whole; i < n; ++i) {
+    out[i] = ((mask[i >> 3] >> (i & 7)) & 1) != 0 ? e[i] : int8_t{0};
+  }
+}
+
+void relu_bwd(const int8_t* e, const int8_t* y, uint32_t n, int32_t act_min, int32_t act_max,
+              bool relu6, int8_t* out) {
+  // Bounds in int8 so that the loop stays in bytes: y passes when y > low and y <= high.
+  const int8_t low = static_cast<int8_t>(act_min);
+  const int8_t high = static_cast<int8_t>(relu6 ? act_max - 1 : 127);
+  if (relu6 && act_max <= -128) {
+    for (uint32_t i = 0; i < n; ++i) out[i] = 0;
+    return;
+  }
+  for (uint32_t i = 0; i < n; ++i) {
+    const int8_t pass = static_cast<int8_t>(-static_cast<int8_t>((y[i] > low) & (y[i] <= high)));
+    out[i] = static_cast<int8_t>(e[i] & pass);
+  }
+}
+
+int32_t error_add(const int8_t* a, int32_t a_exponent, const int8_t* b, int32_t b_exponent,
+                  uint32_t n, int8_t* out) {
+  int32_t lowest = a_exponent < b_exponent ? a_exponent : b_exponent;
+  const int32_t distance = a_exponent + b_exponent - 2 * lowest;
+  // Factors 2^shift, or 0 for an operand too small to matter beside the other.
+  int32_t factor_a = 1;
+  int32_t factor_b = 1;
+  if (distance > 16) {
+    (a_exponent < b_exponent ? factor_a : factor_b) = 0;
+    lowest += distance;
+  } else {
+    factor_a = 1 << (a_exponent - lowest);
+    factor_b = 1 << (b_exponent - lowest);
+  }
+  int32_t largest = 0;
+  for (uint32_t i = 0; i < n; ++i) {
+    const int32_t acc = a[i] * factor_a + b[i] * factor_b;
+    const int32_t size = acc < 0 ? -acc : acc;
+    largest = size > largest ? size : largest;
+  }
+  const int32_t shift = needed_shift(static_cast<uint32_t>(largest));
+  // acc + half cannot overflow: |acc| <= 127 * (2^16 + 1).
+  const int32_t half = shift > 0 ? 1 << (shift - 1) : 0;
+  for (uint32_t i = 0; i < n; ++i) {
+    const int32_t acc = a[i] * factor_a + b[i] * factor_b;
+    out[i] = static_cast<int8_t>(clamp((acc + half) >> shift, -127, 127));
+  }
+  return lowest + shift;
+}
+
+void channel_pad_fwd(const int8_t* x, int32_t pixels, int32_t channels_in, int32_t before,
+                     int32_t channels_out, int32_t zero_point, int8_t* y) {
+  const int8_t fill = static_cast<int8_t>(zero_point);
+  for (int32_t p = 0; p < pixels; ++p) {
+    for (int32_t c = 0; c < before; ++c) y[c] = fill;
+    for (int32_t c = 0; c < channels_in; ++c) y[before + c] = x[c];
+    for (int32_t c = before + channels_in; c < channels_out; ++c) y[c] = fill;
+    x += channels_in;
+    y += channels_out;
+  }
+}
+
+void channel_pad_bwd(const int8_t* e_y, int32_t pixels, int32_t channels_in, int32_t before,
+                     int32_t channels_out, int8_t* e_x) {
+  for (int32_t p = 0; p < pixels; ++p) {
+    for (int32_t c = 0; c < channels_in; ++c) e_x[c] = e_y[before + c];
+    e_x += channels_in;
+    e_y += channels_out;
+  }
+}
+
+}  // namespace tbft

@@ -1,0 +1,98 @@
+// Fixed-point primitives of docs/numerics.md. Right shifts of negative numbers are arithmetic.
+#pragma once
+
+#include <cstdint>
+
+namespace tbft {
+
+constexpr int32_t kInt32Max = 0x7fffffff;
+constexpr int32_t kInt32Min = -kInt32Max - 1;
+
+template <typename T>
+constexpr T clamp(T value, T low, T high) {
+  return value < low ? low : (value > high ? high : value);
+}
+
+// a / 2^n rounded half up; a shift of 31 or more gives 0. Written so that no intermediate overflows.
+constexpr int32_t rshift_round(int32_t a, int32_t n) {
+  if (n == 0) return a;
+  return n > 30 ? 0 : (a >> n) + ((a >> (n - 1)) & 1);
+}
+
+// The same in 64 bit, n in [0, 63].
+constexpr int64_t rshift_round_64(int64_t a, int32_t n) {
+  return n == 0 ? a : (a >> n) + ((a >> (n - 1)) & 1);
+}
+
+constexpr int32_t bitlen(uint64_t n) { return n == 0 ? 0 : 64 - __builtin_clzll(n); }
+
+constexpr uint32_t magnitude(int32_t a) {
+  return a < 0 ? uint32_t{0} - static_cast<uint32_t>(a) : static_cast<uint32_t>(a);
+}
+
+// Shift that brings integers of magnitude up to largest into [-127, 127] (with clamping of a rounded-up 128).
+constexpr int32_t needed_shift(uint32_t largest) {
+  const int32_t n = bitlen(largest) - 7;
+  return n > 0 ? n : 0;
+}
+
+constexpr int8_t to_error(int32_t acc, int32_t shift) {
+  return static_cast<int8_t>(clamp(rshift_round(acc, shift), -127, 127));
+}
+
+// New value of a stateful op's 8-bit shift state after a run whose largest magnitude was largest. The shift to write with is
+// max(state, needed_shift(largest)).
+constexpr uint8_t next_shift_state(uint8_t state, uint32_t largest) {
+  const int32_t needed = needed_shift(largest);
+  if (needed >= state) return static_cast<uint8_t>(needed);
+  return static_cast<uint8_t>(state - 1);
+}
+
+// Wrap-around addition: sums that a malformed model makes too large stay defined.
+constexpr int32_t wrapping_add(int32_t a, int32_t b) {
+  return static_cast<int32_t>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b));
+}
+
+constexpr int32_t saturating_rounding_doubling_high_mul(int32_t a, int32_t b) {
+  if (a == kInt32Min && b == kInt32Min) return kInt32Max;
+  // Truncation of (ab + nudge) / 2^31 with TFLite's sign-dependent nudge is the floor of (ab + 2^30) / 2^31.
+  return static_cast<int32_t>((int64_t{a} * b + (int64_t{1} << 30)) >> 31);
+}
+
+// x / 2^n rounded to nearest, ties away from zero; n in [0, 31].
+constexpr int32_t rounding_divide_by_pot(int32_t x, int32_t n) {
+  const int32_t mask = static_cast<int32_t>((uint32_t{1} << n) - 1);
+  const int32_t threshold = (mask >> 1) + (x < 0 ? 1 : 0);
+  return (x >> n) + ((x & mask) > threshold ? 1 : 0);
+}
+
+// TFLite's MultiplyByQuantizedMultiplier, double rounding; shift in [-31, 30]. x * 2^shift wraps to 32 bit.
+constexpr int32_t multiply_by_quantized_multiplier(int32_t x, int32_t multiplier, int32_t shift) {
+  const int32_t left = shift > 0 ? shift : 0;
+  const int32_t right = shift > 0 ? 0 : -shift;
+  const int32_t scaled = static_cast<int32_t>(static_cast<uint32_t>(x) << left);
+  return rounding_divide_by_pot(saturating_rounding_doubling_high_mul(scaled, multiplier), right);
+}
+
+// Wellons' lowbias32.
+constexpr uint32_t mix32(uint32_t x) {
+  x ^= x >> 16;
+  x *= 0x7feb352dU;
+  x ^= x >> 15;
+  x *= 0x846ca68bU;
+  x ^= x >> 16;
+  return x;
+}
+
+constexpr uint32_t kGolden = 0x9e3779b9U;
+
+constexpr uint32_t random_key(uint32_t seed, uint32_t step, uint32_t tensor) {
+  return mix32(mix32(mix32(seed ^ kGolden) + step) + tensor);
+}
+
+// 16 random bits of the tensor's element with this number.
+constexpr uint32_t random_bits16(uint32_t key, uint32_t index) {
+  return (mix32(key + (index >> 1) * kGolden) >> (16 * (index & 1))) & 0xffffU;
+}
+
+}  // namespace tbft

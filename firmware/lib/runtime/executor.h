@@ -1,0 +1,55 @@
+// Runs the programs of an artifact: finds each op's operands, calls its kernel, keeps error
+// exponents and shift states.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/softmax_xent.h"
+#include "runtime/artifact.h"
+#include "runtime/phase.h"
+#include "runtime/span.h"
+#include "runtime/trainer.h"
+
+namespace tbft {
+
+class Executor {
+ public:
+  // Both must outlive the executor's use. Forgets exponents and states.
+  void bind(const Artifact* artifact, uint8_t* arena);
+  void reset_states();
+  Span<uint8_t> shift_states() { return {states_, artifact_->header().shift_states}; }
+
+  // PREFIX or TAIL; ops that only training needs run when `training`.
+  Work forward(ProgramKind program, bool training);
+  // BACKWARD, the loss first; gradients go to the trainer. Stops after a loss without error.
+  Work backward(uint16_t label, Trainer* trainer, LossResult* loss);
+
+  int8_t* activation(uint32_t tensor) { return s8(artifact_->tensor(tensor)); }
+
+ private:
+  int8_t* s8(const Tensor& tensor) const {
+    return reinterpret_cast<int8_t*>(arena_ + tensor.offset);
+  }
+  template <typename T>
+  const T* data(const Tensor& tensor) const;
+  void* scratch(const Op& op) const { return arena_ + op.scratch_offset; }
+  void set_exponent(const Tensor& error, int64_t exponent);
+  int32_t exponent(const Tensor& error) const { return exponents_[error.exponent_slot]; }
+
+  void run_forward(const Op& op, Work* work);
+  void convolution(const Op& op, Work* work);
+  void add(const Op& op);
+  void run_backward(const Op& op, Trainer* trainer, Work* work);
+  void loss(const Op& op, uint16_t label, LossResult* result, Work* work);
+  void input_gradient(const Op& op, Work* work);
+  void conv2d_weight_gradient(const Op& op, Trainer* trainer, Work* work);
+  void depthwise_weight_gradient(const Op& op, Trainer* trainer, Work* work);
+  void pool_gradient(const Op& op);
+
+  const Artifact* artifact_ = nullptr;
+  uint8_t* arena_ = nullptr;
+  int16_t exponents_[kMaxErrorExponents] = {};
+  uint8_t states_[kMaxShiftStates] = {};
+};
+
+}  // namespace tbft

@@ -1,0 +1,231 @@
+"""Convolution kernels: fast and portable forms against the reference, the reference against NumPy, all bit for bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.python import kernel_reference as reference
+from tests.python.kernel_lib import FAST, PORTABLE, REF, ConvCase, call, conv_cases, guarded, overlap_distance
+
+Int8 = NDArray[np.int8]
+
+CASES = conv_cases(240, seed=1)
+RESNET = [
+    ConvCase((32, 32), (3, 16), (3, 3), (1, 1), (1, 1, 1, 1)),
+    ConvCase((32, 32), (16, 16), (3, 3), (1, 1), (1, 1, 1, 1)),
+    ConvCase((32, 32), (16, 32), (3, 3), (2, 2), (1, 1, 1, 1)),
+    ConvCase((32, 32), (16, 32), (3, 3), (2, 2), (0, 0, 1, 1)),
+    ConvCase((8, 8), (64, 64), (3, 3), (1, 1), (1, 1, 1, 1)),
+    ConvCase((1, 1), (64, 10), (1, 1), (1, 1), (0, 0, 0, 0)),
+]
+FILLS = ["random", "lowest", "highest", "alternating"]
+
+
+def fill(rng: np.random.Generator, kind: str, shape: tuple[int, ...], low: int = -128) -> Int8:
+    """int8 values, random or at the ends of their range."""
+    if kind == "lowest":
+        return np.full(shape, low, dtype=np.int8)
+    if kind == "highest":
+        return np.full(shape, 127, dtype=np.int8)
+    if kind == "alternating":
+        return rng.choice(np.array([low, 127], dtype=np.int8), size=shape)
+    return rng.integers(low, 128, size=shape, dtype=np.int8)
+
+
+class Forward:
+    """Random operands of one forward convolution."""
+
+    def __init__(self, case: ConvCase, kind: str, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        ic, oc = case.channels
+        self.case = case
+        self.x = fill(rng, kind, (*case.size, ic))
+        self.w = fill(rng, kind, (oc, *case.kernel, ic), -127)
+        self.bias = rng.integers(-(2**15), 2**15, size=oc, dtype=np.int32)
+        self.multiplier = rng.integers(2**30, 2**31, size=oc, dtype=np.int64).astype(np.int32)
+        # From outputs near zero to outputs that saturate.
+        self.shift = rng.integers(-14, 1, size=oc, dtype=np.int32)
+        zero_point = int(rng.choice([-128, -1, 0, 7, 127]))
+        limits = [(-128, 127), (-20, 127), (-20, 90)][int(rng.integers(3))]
+        self.numbers = (zero_point, int(rng.integers(-128, 128)), *limits)
+
+    def run(self, variant: int) -> Int8:
+        """The kernel's output."""
+        with guarded((*self.case.out, self.case.channels[1])) as y:
+            self.run_into(variant, self.x, y)
+            return y.copy()
+
+    def run_into(self, variant: int, x: Int8, y: Int8) -> None:
+        fields = self.case.fields
+        with guarded(int(call("k_conv2d_scratch_bytes", 0, fields))) as scratch:
+            numbers = np.array(self.numbers, dtype=np.int32)
+            call("k_conv2d_fwd", variant, fields, x, self.w, self.bias, self.multiplier, self.shift, numbers, scratch, y)
+
+    def expected(self) -> Int8:
+        acc = reference.conv2d_acc(self.case, self.x, self.w, self.bias.astype(np.int64), self.numbers[0])
+        return reference.requantize(
+            acc, self.multiplier.astype(np.int64), self.shift.astype(np.int64), self.numbers  # type: ignore[arg-type]
+        )
+
+
+@pytest.mark.parametrize("kind", FILLS)
+def test_forward_equals_reference(kind: str) -> None:
+    for seed, case in enumerate(RESNET + CASES):
+        operands = Forward(case, kind, seed)
+        expected = operands.expected()
+        for variant in (REF, FAST, PORTABLE):
+            assert np.array_equal(operands.run(variant), expected), (case, variant)
+
+
+def test_forward_may_overlap_its_input() -> None:
+    """The output at exactly the allowed distance before the input it overwrites."""
+    for seed, case in enumerate(RESNET + CASES):
+        operands = Forward(case, "random", seed)
+        expected = operands.expected()
+        distance = overlap_distance(case)
+        for variant in (REF, FAST, PORTABLE):
+            with guarded(max(distance + operands.x.size, expected.size)) as arena:
+                arena[distance : distance + operands.x.size] = operands.x.ravel()
+                operands.run_into(variant, arena[distance:], arena)
+                assert np.array_equal(arena[: expected.size].reshape(expected.shape), expected), (case, variant)
+
+
+def test_forward_without_bias() -> None:
+    operands = Forward(CASES[0], "random", 3)
+    with_zeros = operands.bias = np.zeros_like(operands.bias)
+    expected = operands.run(REF)
+    for variant in (REF, FAST, PORTABLE):
+        operands.bias = None  # type: ignore[assignment]
+        assert np.array_equal(operands.run(variant), expected)
+    assert not with_zeros.any()
+
+
+def bwd_input(variant: int, case: ConvCase, e: Int8, w: Int8, q: NDArray[np.int16], shift: int) -> tuple[Int8, int]:
+    """Input error and largest magnitude."""
+    fields = case.fields
+    with guarded((*case.size, case.channels[0])) as e_x, guarded(int(call("k_conv2d_scratch_bytes", 1, fields))) as scratch:
+        largest = call("k_conv2d_bwd_input", variant, fields, e, w, q, shift, scratch, e_x)
+        return e_x.copy(), largest
+
+
+@pytest.mark.parametrize("kind", FILLS)
+def test_input_gradient_equals_reference(kind: str) -> None:
+    for seed, case in enumerate(RESNET + CASES):
+        rng = np.random.default_rng(seed)
+        ic, oc = case.channels
+        e = fill(rng, kind, (*case.out, oc), -127)
+        w = fill(rng, kind, (oc, *case.kernel, ic), -127)
+        q = rng.integers(0, 32768, size=oc, dtype=np.int16) if kind == "random" else np.full(oc, 32767, dtype=np.int16)
+        acc = reference.conv2d_bwd_input_acc(case, e, w, q.astype(np.int64))
+        largest = int(np.abs(acc).max())
+        for shift in {reference.needed(largest), int(rng.integers(0, 20))}:
+            expected = reference.to_error(acc, shift)
+            for variant in (REF, FAST, PORTABLE):
+                e_x, found = bwd_input(variant, case, e, w, q, shift)
+                assert found == largest, (case, variant)
+                assert np.array_equal(e_x, expected), (case, variant, shift)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_input_gradient_at_the_accumulators_limit(sign: int) -> None:
+    """kh * kw * O = 8192 with every factor at its largest: the int32 sum must not wrap."""
+    case = ConvCase((2, 2), (9, 2048), (2, 2), (1, 1), (1, 1, 1, 1))
+    e = np.full((*case.out, 2048), sign * 127, dtype=np.int8)
+    w = np.full((2048, 2, 2, 9), 127, dtype=np.int8)
+    q = np.full(2048, 32767, dtype=np.int16)
+    acc = reference.conv2d_bwd_input_acc(case, e, w, q.astype(np.int64))
+    assert int(np.abs(acc).max()) == 8192 * 127 * 2032
+    for variant in (REF, FAST, PORTABLE):
+        e_x, largest = bwd_input(variant, case, e, w, q, 24)
+        assert largest == 8192 * 127 * 2032
+        assert np.array_equal(e_x, reference.to_error(acc, 24))
+
+
+def bwd_weight(variant: int, case: ConvCase, e: Int8, x: Int8, zero_point: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Gradients (O,kh,kw,I) and (O,)."""
+    fields = case.fields
+    ic, oc = case.channels
+    with (
+        guarded((oc, *case.kernel, ic), np.int32) as g,
+        guarded(oc, np.int32) as bias,
+        guarded(int(call("k_conv2d_scratch_bytes", 2, fields))) as scratch,
+    ):
+        assert call("k_conv2d_bwd_weight", variant, fields, e, x, zero_point, scratch, g, bias) == 1
+        return g.copy(), bias.copy()
+
+
+@pytest.mark.parametrize("kind", FILLS)
+def test_weight_gradient_equals_reference(kind: str) -> None:
+    for seed, case in enumerate(RESNET + CASES):
+        rng = np.random.default_rng(seed)
+        ic, oc = case.channels
+        e = fill(rng, kind, (*case.out, oc), -127)
+        x = fill(rng, kind, (*case.size, ic))
+        zero_point = int(rng.choice([-128, -1, 0, 127]))
+        expected_g, expected_bias = reference.conv2d_bwd_weight(case, e, x, zero_point)
+        for variant in (REF, FAST, PORTABLE):
+            g, bias = bwd_weight(variant, case, e, x, zero_point)
+            assert np.array_equal(g, expected_g), (case, variant)
+            assert np.array_equal(bias, expected_bias), (case, variant)
+
+
+LARGE = [
+    # Too large for one or more of the buffers of the x86 form: laid out in chunks, repacked for every row, or left to the
+    # portable form.
+    ConvCase((64, 64), (16, 12), (3, 3), (1, 1), (1, 1, 1, 1)),
+    ConvCase((70, 66), (5, 9), (5, 5), (2, 1), (2, 1, 2, 3)),
+    ConvCase((5, 5), (128, 200), (3, 3), (1, 1), (1, 1, 1, 1)),
+    ConvCase((3, 300), (64, 8), (3, 3), (1, 1), (1, 1, 1, 1)),
+    ConvCase((2, 900), (64, 4), (1, 1), (1, 1), (0, 0, 0, 0)),
+    ConvCase((4, 4), (600, 16), (15, 15), (1, 1), (7, 7, 7, 7)),
+]
+
+
+@pytest.mark.parametrize("case", LARGE, ids=str)
+def test_large_shapes(case: ConvCase) -> None:
+    operands = Forward(case, "random", 5)
+    expected = operands.expected()
+    rng = np.random.default_rng(6)
+    ic, oc = case.channels
+    e = fill(rng, "random", (*case.out, oc), -127)
+    q = rng.integers(0, 32768, size=oc, dtype=np.int16)
+    acc = reference.conv2d_bwd_input_acc(case, e, operands.w, q.astype(np.int64))
+    g_expected, bias_expected = reference.conv2d_bwd_weight(case, e, operands.x, operands.numbers[0])
+    for variant in (FAST, PORTABLE):
+        assert np.array_equal(operands.run(variant), expected)
+        e_x, largest = bwd_input(variant, case, e, operands.w, q, 15)
+        assert largest == int(np.abs(acc).max())
+        assert np.array_equal(e_x, reference.to_error(acc, 15))
+        g, bias = bwd_weight(variant, case, e, operands.x, operands.numbers[0])
+        assert np.array_equal(g, g_expected)
+        assert np.array_equal(bias, bias_expected)
+
+
+@pytest.mark.parametrize("case", LARGE, ids=str)
+def test_large_overlap(case: ConvCase) -> None:
+    operands = Forward(case, "random", 8)
+    expected = operands.expected()
+    distance = overlap_distance(case)
+    with guarded(max(distance + operands.x.size, expected.size)) as arena:
+        arena[distance : distance + operands.x.size] = operands.x.ravel()
+        operands.run_into(FAST, arena[distance:], arena)
+        assert np.array_equal(arena[: expected.size].reshape(expected.shape), expected)
+
+
+def test_scratch_is_what_the_artifact_says() -> None:
+    """The table at the end of docs/artifact.md."""
+    for case in RESNET + CASES:
+        def ru16(n: int) -> int:
+            return (n + 15) // 16 * 16
+
+        k, p = case.taps * case.channels[0], case.out[0] * case.out[1]
+        assert call("k_conv2d_scratch_bytes", 0, case.fields) == 4 * ru16(k) * 2
+        assert call("k_conv2d_scratch_bytes", 1, case.fields) == 12 * ru16(case.taps * case.channels[1]) * 2
+        assert call("k_conv2d_scratch_bytes", 2, case.fields) == 4 * ru16(k) * 4 + 4 * ru16(p) * 2 + 16
+        assert call("k_depthwise_scratch_bytes", 0, case.fields) == ru16(2 * k)
+        assert call("k_depthwise_scratch_bytes", 2, case.fields) == ru16(4 * (case.taps + 1) * case.channels[0])
+        assert call("k_linear_loss_scratch_bytes", k, 10) == 4 * ru16(k) * 2 + ru16(120)

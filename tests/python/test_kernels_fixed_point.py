@@ -1,0 +1,57 @@
+"""Fixed-point primitives against Python's big integers."""
+
+from __future__ import annotations
+
+import ctypes
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.python import kernel_reference as reference
+from tests.python.kernel_lib import call
+
+INT32 = st.integers(-(2**31), 2**31 - 1)
+UINT32 = st.integers(0, 2**32 - 1)
+MULTIPLIER = st.one_of(st.just(0), st.integers(2**30, 2**31 - 1))
+
+
+@given(INT32, MULTIPLIER, st.integers(-31, 30))
+@example(-(2**31), 2**31 - 1, 0)
+@example(2**31 - 1, 2**31 - 1, -31)
+@example(-1, 2**30, -1)
+@example(-(2**31), 2**30, -31)
+@example(3, 2**30, 30)
+def test_mbqm(x: int, multiplier: int, shift: int) -> None:
+    assert call("k_mbqm", x, multiplier, shift) == reference.mbqm_int(x, multiplier, shift)
+
+
+@given(INT32, st.integers(0, 40))
+def test_rshift_round(a: int, n: int) -> None:
+    assert call("k_rshift_round", a, n) == reference.shift_or_zero(a, n)
+
+
+@given(st.integers(0, 2**64 - 1))
+def test_bitlen(n: int) -> None:
+    assert call("k_bitlen", ctypes.c_uint64(n)) == n.bit_length()
+
+
+@given(st.integers(0, 2**31))
+@example(0)
+@example(127)
+@example(128)
+def test_needed_shift(largest: int) -> None:
+    assert call("k_needed_shift", largest) == reference.needed(largest)
+
+
+@given(st.integers(0, 24), st.integers(0, 2**31 - 1))
+def test_next_shift_state(state: int, largest: int) -> None:
+    needed = reference.needed(largest)
+    n = max(state, needed)
+    assert call("k_next_shift_state", state, largest) == (n - 1 if needed < n else n)
+
+
+@given(UINT32, UINT32, st.integers(0, 1000), UINT32)
+def test_random_bits(seed: int, step: int, tensor: int, index: int) -> None:
+    key = reference.random_key(seed, step, tensor)
+    assert call("k_random_key", seed, step, tensor) == key
+    assert call("k_random_bits16", key, index) == reference.random16(key, index)
