@@ -62,9 +62,6 @@ class LiveView:
     def on_progress(self, done: int, total: int, text: str) -> None:
         """What the session itself says of its progress."""
         self._text = escape(text)
-        self.progress.update(
-            self._task,
-            completed=done,
-            total=total if total > 0 else None,
-            description=self._text + self._figures,
-        )
+        # `update` cannot make a total unknown again: for it, None means 'as it was'.
+        self.progress.tasks[0].total = total if total > 0 else None
+        self.progress.update(self._task, completed=done, description=self._text + self._figures)

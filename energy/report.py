@@ -12,7 +12,7 @@ from rich.text import Text
 
 from energy.units import duration, si
 
-_GROUPS = {"fine_tuning": "fine-tuning", "evaluation": "evaluation", "other": "loading, idle"}
+_GROUPS = {"fine_tuning": "fine-tuning", "evaluation": "evaluation", "other": "other"}
 
 
 def render(summary: Mapping[str, Any]) -> RenderableType:
@@ -82,6 +82,11 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
             f"{len(summary['board']['quantities'])} of which are assumptions (energy.json says "
             "which and why)."
         )
-    if not summary["complete"]:
+    if summary["events_lost"]:
+        lines.append(
+            f"{summary['events_lost']:,} phase events were lost between board and host: their work "
+            "is missing, so every energy here is a lower bound. Repeat the capture."
+        )
+    elif not summary["complete"]:
         lines.append("The session did not run to its end: these are the figures up to there.")
     return lines

@@ -62,7 +62,7 @@ class PhaseEvent:
 
     `macs`: multiply-accumulates executed (forward and backward alike).
     `elements`: tensor elements passed through element-wise work (add, ReLU, pool, affine,
-    softmax, requantize outside a MAC loop, SGD updates: one per weight updated).
+    softmax, requantize outside a MAC loop), and one for each weight that an update rewrites.
     `flash_bytes`: bytes written to flash in the span (weight commits, flash prefix cache).
     `wire_bytes`: bytes that crossed the port in the span.
     `sample`: 0-based index of the sample within its epoch, or -1 where none applies.
@@ -110,6 +110,9 @@ class Session(Protocol):
 
         `on_event` is called for every completed span, in order, from the calling thread or any one
         other thread, while the session runs; `on_progress` at will. Raises `SessionError`.
+
+        Where the board could not keep events until they were fetched, the metrics hold their number
+        as `events_lost` (int): the energies are then a lower bound, and the capture says so.
         """
         ...
 

@@ -61,7 +61,9 @@ def build_summary(
     trained = np.isin(phase, [int(p) for p in (Phase.TRAIN_FORWARD, Phase.BACKWARD)])
     trained &= log.ints("sample") >= 0
     steps = len({(e, s) for e, s in zip(epoch[trained], log.ints("sample")[trained], strict=True)})
-    groups = _groups(phase, epoch)
+    groups = _groups(phase)
+    lost = result.get("events_lost", 0)
+    events_lost = lost if isinstance(lost, int) and lost > 0 else 0
     tuning_j = float(np.sum(log.floats("energy_j")[groups["fine_tuning"]]))
     return {
         "format": FORMAT,
@@ -69,7 +71,8 @@ def build_summary(
         "note": "Every figure here is modelled from the work the board reported, not measured."
         if info.kind == "modelled"
         else "Figures of an instrument.",
-        "complete": complete,
+        "complete": complete and not events_lost,
+        "events_lost": events_lost,
         "probe": info.probe,
         "board": _board(board),
         "session": _plain(session),
@@ -92,11 +95,17 @@ def build_summary(
     }
 
 
-def _groups(phase: NDArray[np.int64], epoch: NDArray[np.int64]) -> dict[str, Mask]:
-    """What a user asks for: fine-tuning with its data, evaluation, and the rest (load, idle)."""
-    loading = (phase == Phase.LOAD) & (epoch >= 0)
-    tuning = np.isin(phase, [int(p) for p in _TRAINING]) | loading
-    evaluation = phase == Phase.INFER
+def _groups(phase: NDArray[np.int64]) -> dict[str, Mask]:
+    """What a user asks for: fine-tuning and evaluation, each with the data loaded for it, the rest.
+
+    Data is loaded for what the board does next, so a load belongs to the first span after it that
+    is none.
+    """
+    behind = np.append(np.where(phase == Phase.LOAD, len(phase), np.arange(len(phase))), len(phase))
+    following = np.minimum.accumulate(behind[::-1])[::-1][:-1]
+    purpose = np.append(phase, int(Phase.IDLE))[following]
+    tuning = np.isin(purpose, [int(p) for p in _TRAINING])
+    evaluation = purpose == Phase.INFER
     return {"fine_tuning": tuning, "evaluation": evaluation, "other": ~tuning & ~evaluation}
 
 

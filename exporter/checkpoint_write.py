@@ -24,7 +24,7 @@ def write_safetensors(
     Raises:
         ExporterError: the file cannot be written.
     """
-    contents = save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, dict(metadata))
+    contents = save({k: np.array(v, order="C") for k, v in tensors.items()}, dict(metadata))
     temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

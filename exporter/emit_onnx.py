@@ -144,13 +144,35 @@ class _Writer:
             case Add():
                 other = self.dequantized[node.inputs[1]]
                 real = self._activate(self._op("Add", [x, other], real), node.activation)
-            case AveragePool() | MaxPool():
-                kind = "AveragePool" if isinstance(node, AveragePool) else "MaxPool"
-                self._op(kind, [x], real, kernel_shape=list(node.kernel), strides=list(node.stride))
+            case AveragePool():
+                real = self._average(node, x, real)
+            case MaxPool():
+                self._op(
+                    "MaxPool", [x], real, kernel_shape=list(node.kernel), strides=list(node.stride)
+                )
             case ChannelPad():
                 pads = np.array([0, node.before, 0, 0, 0, node.after, 0, 0], dtype=np.int64)
                 self._op("Pad", [x, self._constant(f"{node.name}.pads", pads)], real)
         self._store(node.output, real)
+
+    def _average(self, node: AveragePool, x: str, output: str) -> str:
+        """Average whose halves will be rounded away from int8 zero, as TFLite does, where QuantizeLinear takes the even neighbour.
+
+        With ``real = scale * (q - zero_point)`` the mean ``q`` is stretched by a factor so close to 1 that only halves change
+        side: a quarter of all 2x2 windows end on a half, so leaving them would dominate the difference.
+        """
+        mean = self._op(
+            "AveragePool", [x], f"{output}.mean", kernel_shape=list(node.kernel),
+            strides=list(node.stride),
+        )  # fmt: skip
+        quant = self.graph.quant[node.output]
+        stretch = 1.0 / (512 * node.kernel[0] * node.kernel[1])
+        offset = stretch * quant.zero_point * float(quant.scale)
+        factor = self._constant(f"{output}.factor", np.array(1 + stretch, dtype=np.float32))
+        shift = self._constant(f"{output}.shift", np.array(offset, dtype=np.float32))
+        return self._op(
+            "Add", [self._op("Mul", [mean, factor], f"{output}.stretched"), shift], output
+        )
 
     def _convolution(self, node: Conv2d | DepthwiseConv2d, x: str, output: str) -> str:
         assert node.quant is not None

@@ -3,7 +3,7 @@
 Padding that differs from TFLite's SAME is written as an explicit PAD before a VALID convolution; PAD fills with the zero point, so
 positions outside the image contribute nothing. The network's input and output are int8; a batch is one sample. A fully connected
 layer is written as a 1x1 CONV_2D: LiteRT's reference FULLY_CONNECTED rounds in floating point, TFLite Micro's does not
-(docs/decisions/0011-classifier-as-convolution.md).
+(docs/decisions/0003-classifier-as-convolution.md).
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ class Opcode(IntEnum):
     MAX_POOL_BWD = 24
     CHANNEL_PAD_BWD = 25
     ERROR_COPY = 26
+    AFFINE_BWD = 27
 
 
 class DType(IntEnum):

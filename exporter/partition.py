@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from exporter.errors import ExporterError
@@ -144,6 +144,18 @@ def _check_structure(graph: Graph) -> None:
         )
 
 
+def _needs_input(node: AnyNode, trained: tuple[TrainedNode, ...], errors: Collection[str]) -> bool:
+    """True when the node's backward pass reads the values of its input."""
+    if isinstance(node, MaxPool):
+        return node.inputs[0] in errors
+    return node in trained and not (isinstance(node, DepthwiseConv2d) and node.is_affine)
+
+
+def reads_input_value(part: Partition, node: AnyNode, tensor: str) -> bool:
+    """True when a node's backward pass reads the saved activation ``tensor``."""
+    return tensor in node.inputs and _needs_input(node, part.trained, part.errors)
+
+
 def partition(graph: Graph, blocks: Sequence[str]) -> Partition:
     """Cut ``graph`` for training ``blocks``.
 
@@ -172,12 +184,7 @@ def partition(graph: Graph, blocks: Sequence[str]) -> Partition:
     for node in graph.nodes:
         if node in trained or any(name in errors for name in node.inputs):
             errors.add(node.output)
-    saved = {
-        node.inputs[0]
-        for node in graph.nodes
-        if (node in trained and not (isinstance(node, DepthwiseConv2d) and node.is_affine))
-        or (isinstance(node, MaxPool) and node.inputs[0] in errors)
-    }
+    saved = {node.inputs[0] for node in graph.nodes if _needs_input(node, trained, errors)}
     gated = {
         node.output
         for node in graph.nodes

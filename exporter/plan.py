@@ -183,7 +183,9 @@ def plan_partition(part: Partition, immediate: bool, iterations: int = 400) -> P
     """Lowest plan over the orders of the backward pass that give the same result."""
     orders = [BackwardOptions(lazy=lazy) for lazy in (True, False)]
     if not immediate:
-        orders += [BackwardOptions(weight_first=True, lazy=lazy) for lazy in (True, False)]
+        orders += [
+            BackwardOptions(True, lazy, pack) for pack in (False, True) for lazy in (True, False)
+        ]
     programs = [build_program(part, immediate, order) for order in orders]
     bounds = [Packer(*_buffers(program)).bound for program in programs]
     ranked = sorted(range(len(programs)), key=lambda i: (bounds[i], i))

@@ -112,10 +112,10 @@ class ProgramBuilder:
             )
         )
 
-    def error(self, name: str, tensor: str) -> str:
-        """Add an error tensor for an activation, with an exponent slot of its own."""
-        shape = self.shape(tensor)
-        self.arena(Tensor(name, Role.ERROR, DType.INT8, shape, slot=self.slots))
+    def error(self, name: str, tensor: str, wide: bool) -> str:
+        """Add an error tensor for an activation (int16 if wide), with an exponent slot of its own."""
+        dtype = DType.INT16 if wide else DType.INT8
+        self.arena(Tensor(name, Role.ERROR, dtype, self.shape(tensor), slot=self.slots))
         self.slots += 1
         return name
 

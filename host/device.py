@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -140,14 +140,18 @@ class Device:
         """
         checks.check_artifact(data, self.identity, self.name)
         digest = hashlib.sha256(data).digest()
+        self.identity = replace(self.identity, load_code=1)  # until the new one is loaded
         at = self.link.request(m.ArtifactBegin(len(data), digest)).received
         progress(at, len(data))
         while at < len(data):
             chunk = data[at : at + ARTIFACT_CHUNK_BYTES]
             at = self.link.request(m.ArtifactChunk(at, chunk)).received
             progress(at, len(data))
-        loaded = self.link.request(m.ArtifactEnd())
-        self.identify()
+        try:
+            loaded = self.link.request(m.ArtifactEnd())
+        finally:
+            if not self.link.dead:
+                self.identify()
         checks.check_model_hash(loaded.model_hash, data, self.name)
 
     def self_test(self) -> int:
@@ -205,6 +209,27 @@ class Device:
                 progress(sums.samples, len(slots))
         finally:
             self.link.on_progress = _nothing
+        return sums.result(self._step)
+
+    def train_epoch_resending(
+        self,
+        images: Images,
+        labels: Labels,
+        order: Sequence[int],
+        batch: int,
+        lr: float,
+        progress: Progress = _nothing,
+    ) -> EpochResult:
+        """The same with fewer slots than images: each is sent and cached right before its turn."""
+        batch = 1 if self.identity.update_mode == 1 else batch
+        limit = min(m.MAX_SLOTS, self.identity.cache_slots)
+        sums = _Sums()
+        for request in epoch_requests([int(i) for i in order], batch, lr, limit):
+            chosen = np.array(request.message.slots)
+            self.load_samples(images[chosen], labels[chosen])
+            message = replace(request.message, slots=tuple(range(len(chosen))))
+            self._add(sums, self.link.request(message), request.batches)
+            progress(sums.samples, len(order))
         return sums.result(self._step)
 
     def train_epoch_uncached(

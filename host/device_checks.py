@@ -57,16 +57,6 @@ def check_model_hash(loaded: bytes, data: bytes, name: str) -> None:
         )
 
 
-def check_loaded(identity: m.IdentifyResponse, model_hash: bytes, name: str) -> None:
-    """Raises HostError where the board's model is not the one with this hash."""
-    if identity.load_code or identity.model_hash != model_hash:
-        have = "none" if identity.load_code else identity.model_hash.hex()[:12]
-        raise HostError(
-            f"the board {identity.board} at {name} holds the model {have}, expected "
-            f"{model_hash.hex()[:12]}; push the artifact again"
-        )
-
-
 def check_slots(slots: Sequence[int], identity: m.IdentifyResponse, name: str) -> None:
     """Raises HostError where a slot does not exist on the board."""
     if len(slots) and not 0 <= min(slots) <= max(slots) < identity.cache_slots:
@@ -78,6 +68,11 @@ def check_slots(slots: Sequence[int], identity: m.IdentifyResponse, name: str) -
 
 def pixels(image: NDArray[np.uint8], identity: m.IdentifyResponse, name: str) -> bytes:
     """The image's bytes. Raises HostError where it is not what the board's model takes."""
+    if identity.load_code:
+        raise HostError(
+            f"the board {identity.board} at {name} holds no network, expected one before images are "
+            "sent; push an artifact of python -m host.export"
+        )
     expected = (identity.input_height, identity.input_width, identity.input_channels)
     if image.dtype != np.uint8 or image.shape != expected:
         raise HostError(

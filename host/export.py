@@ -18,15 +18,9 @@ from exporter.frontends import load_graph
 from exporter.partition import SHIFTS
 from exporter.plan import MODES
 from host.errors import HostError
-from host.exporting import (
-    DEFAULT_CHECKPOINT,
-    ExportResult,
-    Images,
-    calibration_beside,
-    export_model,
-    find_ranges,
-)
-from host.exporting import Progress as Report
+from host.exporting import ExportResult, export_model
+from host.quantizing import DEFAULT_CHECKPOINT, Images, calibration_beside, find_ranges
+from host.quantizing import Progress as Report
 
 __all__ = ["ExportResult", "export_model", "main"]
 
@@ -48,6 +42,7 @@ def progress_bars(console: Console) -> Iterator[Report]:
         TimeElapsedColumn(),
         console=console,
         transient=True,
+        disable=not console.is_terminal,
     ) as bars:
         tasks: dict[str, TaskID] = {}
 

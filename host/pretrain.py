@@ -21,7 +21,7 @@ from exporter.errors import ExporterError
 from exporter.model import ResNet26, load_resnet26
 from host.errors import HostError
 from host.pretrain_tasks import TASKS, PretrainTask, load_pretrain_task
-from host.pretrained_files import TrainedResult, write_calibration, write_checkpoint
+from host.pretrained_files import TrainedResult, store_ranges, write_calibration, write_checkpoint
 from host.pretraining import Recipe, Trainer, evaluate
 
 
@@ -122,6 +122,7 @@ def run(
             )
     if not accuracy:
         accuracy = ship(trainer.epoch)
+    store_ranges(output, task)
     if task.ship_calibration_images:
         write_calibration(output.parent / f"calibration-{task.name}.npz", task)
     return accuracy
@@ -211,7 +212,7 @@ def main(
             task, recipe, run_dir, out, command.strip(), compile_step, evaluate_every, console, init
         )
         console.print(f"accuracy {accuracy:.4f} on {len(task.test)} test images; wrote {out}")
-    except HostError as error:
+    except (HostError, ExporterError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:

@@ -13,7 +13,11 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from exporter.calibration import calibrate
+from exporter.checkpoint_write import store_calibration
+from exporter.frontends.state_dict import load_graph
 from exporter.model import INPUT_SHAPE, MEAN, STD, load_resnet26
+from host.datasets.base import Images, Labels
 from host.pretraining import Recipe, calibration_subset
 
 if TYPE_CHECKING:
@@ -35,6 +39,7 @@ class TrainedResult:
         raw_accuracy: the same for the last weights without averaging; None in an interim file.
         command: command line that made it.
         init: name of the checkpoint it started from; empty for random weights.
+        remarks: anything else the card has to say; a paragraph.
     """
 
     task: PretrainTask
@@ -44,6 +49,7 @@ class TrainedResult:
     raw_accuracy: float | None
     command: str
     init: str = ""
+    remarks: str = ""
 
 
 def _write(path: Path, contents: bytes) -> None:
@@ -82,20 +88,32 @@ def write_checkpoint(path: Path, state: dict[str, Tensor], result: TrainedResult
     _write(path.with_suffix(".md"), model_card(path, result).encode())
 
 
-def write_calibration(path: Path, task: PretrainTask) -> None:
-    """Write training images for int8 calibration.
+def calibration_images(task: PretrainTask) -> tuple[Images, Labels]:
+    """Training images for int8 calibration: uint8 [512, 32, 32, 3], equally many of each class; labels int64 [512].
 
-    Arrays: ``images`` uint8 [512, 32, 32, 3], ``labels`` int64 [512], ``source`` text.
+    Larger images are reduced by averaging squares of pixels.
     """
     index = calibration_subset(
         task.train.images, task.train.labels, CALIBRATION_IMAGES, CALIBRATION_SEED
     )
+    images = task.train.images[index]
+    side = INPUT_SHAPE[0]
+    factor = images.shape[1] // side
+    if factor > 1:
+        squares = images.reshape(len(images), side, factor, side, factor, 3)
+        images = np.rint(squares.mean(axis=(2, 4))).astype(np.uint8)
+    return images, task.train.labels[index]
+
+
+def write_calibration(path: Path, task: PretrainTask) -> None:
+    """Write :func:`calibration_images` as ``images`` and ``labels``, and where they are from as ``source``."""
+    images, labels = calibration_images(task)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.stem + ".tmp.npz")
     np.savez_compressed(
         temporary,
-        images=task.train.images[index],
-        labels=task.train.labels[index],
+        images=images,
+        labels=labels,
         source=np.array(
             f"{task.title} training images, seed {CALIBRATION_SEED}; {task.train.licence}"
         ),
@@ -103,16 +121,30 @@ def write_calibration(path: Path, task: PretrainTask) -> None:
     os.replace(temporary, path)
 
 
+def store_ranges(path: Path, task: PretrainTask) -> None:
+    """Measure activation ranges on :func:`calibration_images` and embed them in the checkpoint ``path``.
+
+    Raises:
+        ExporterError: the checkpoint cannot be read or written.
+    """
+    graph, _ = load_graph(path)
+    images, _ = calibration_images(task)
+    source = f"{len(images)} training images of {task.title}"
+    store_calibration(path, calibrate(graph, images, source))
+
+
 def model_card(path: Path, result: TrainedResult) -> str:
     """The card in Markdown."""
     task, recipe = result.task, result.recipe
     interim = result.epoch < recipe.epochs
     calibration = (
-        f"`calibration-{task.name}.npz` beside it holds {CALIBRATION_IMAGES} training images, equally many of each "
-        f"class (seed {CALIBRATION_SEED}), so that int8 calibration needs no data set."
-        if task.ship_calibration_images
-        else "No images are shipped with it, because their terms do not allow it."
+        f"The activation ranges that {CALIBRATION_IMAGES} training images reach (seed {CALIBRATION_SEED}) are in the "
+        "metadata, so that int8 export needs no data set."
     )
+    if task.ship_calibration_images:
+        calibration += f" The images themselves are in `calibration-{task.name}.npz`."
+    else:
+        calibration += " No images are shipped, because their terms do not allow it."
     raw = (
         ""
         if result.raw_accuracy is None
@@ -138,7 +170,7 @@ float32 weights, safetensors.
 | weights | exponential average, decay {recipe.ema_decay} per update (BN statistics included), chosen beforehand |
 
 Command: `{result.command}`
-
+{chr(10) + result.remarks + chr(10) if result.remarks else ""}
 The test images were looked at only to report progress and the final figure: no hyper-parameter or epoch was chosen
 by them.
 {calibration}

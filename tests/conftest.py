@@ -35,3 +35,9 @@ def sanitize_build() -> native.NativeBuild:
     """The same with address and undefined-behaviour sanitizers. The test library of this build cannot be loaded into
     Python; use its `.binary` and `.cpp_tests()`."""
     return native.sanitized()
+
+
+@pytest.fixture(scope="session")
+def portable_build() -> native.NativeBuild:
+    """The same without this CPU's own instructions, in build/portable."""
+    return native.portable()

@@ -115,3 +115,9 @@ def native() -> NativeBuild:
 def sanitized() -> NativeBuild:
     """The build with address and undefined-behaviour sanitizers, in build/sanitize."""
     return _native_build("sanitize")
+
+
+@cache
+def portable() -> NativeBuild:
+    """The build without this CPU's own instructions (the portable kernels), in build/portable."""
+    return _native_build("portable")

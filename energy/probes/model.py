@@ -117,7 +117,7 @@ class ModelProbe:
         if self._info is None:
             return
         rate_hz = self._info.rate_hz
-        total = math.ceil(self._now_s * rate_hz - 1e-6)
+        total = math.ceil(self._now_s * rate_hz)
         # After its work the board idles, until the end of the last sample.
         start = self.windows.floats("start_s")
         edges = np.append(start, [self._now_s, self._now_s + 1.0 / rate_hz])

@@ -45,7 +45,8 @@ def store(acc: I64, shift: int, exponent: int, wide: bool = False) -> Error:
     """Round exact integers into an error tensor with the given shift."""
     limit = 32767 if wide else 127
     values = np.clip(rshift_round(acc, shift), -limit, limit)
-    return Error(values.astype(np.int16 if wide else np.int8), exponent + shift)
+    stored = values.astype(np.int16) if wide else values.astype(np.int8)
+    return Error(stored, exponent + shift)
 
 
 def store_exact(acc: I64, exponent: int, wide: bool = False) -> Error:
@@ -100,7 +101,7 @@ def through_activation(
     passes = y > low
     if activation is Activation.RELU6:
         passes &= y < high
-    return Error(np.where(passes, error.values, 0).astype(error.values.dtype), error.exponent)
+    return Error(error.values * passes, error.exponent)
 
 
 def scatter(

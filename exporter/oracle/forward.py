@@ -42,15 +42,16 @@ def patches(
     top, left, bottom, right = padding
     padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(1, 2))
-    return windows[:, :: stride[0], :: stride[1]].transpose(0, 1, 2, 4, 5, 3)
+    strided: NDArray[np.int16] = windows[:, :: stride[0], :: stride[1]]
+    return strided.transpose(0, 1, 2, 4, 5, 3)
 
 
 def exact_matmul(a: NDArray[np.int16], b: NDArray[np.int16], bound: int) -> I64:
     """Integer matrix product through BLAS: float32 where ``bound`` on every partial sum allows, else float64."""
-    dtype = np.float32 if bound < 1 << 24 else np.float64
     assert bound < 1 << 53
-    product = a.astype(dtype) @ b.astype(dtype)
-    return product.astype(np.int64)
+    if bound < 1 << 24:
+        return (a.astype(np.float32) @ b.astype(np.float32)).astype(np.int64)
+    return (a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64)
 
 
 def convolution_accumulators(node: Conv2d, x: I8, zero_point: int, weight: I8, bias: I32) -> I64:
@@ -101,7 +102,8 @@ def _average_pool(node: AveragePool, x: I8) -> I8:
     total = pool_windows(node, x.astype(np.int16)).sum(axis=(3, 4), dtype=np.int64)
     n = node.kernel[0] * node.kernel[1]
     magnitude = (np.abs(total) + n // 2) // n
-    return np.clip(np.where(total > 0, magnitude, -magnitude), -128, 127).astype(np.int8)
+    mean: I64 = np.where(total > 0, magnitude, -magnitude)
+    return np.clip(mean, -128, 127).astype(np.int8)
 
 
 def run_node(node: AnyNode, graph: Graph, tensors: Mapping[str, I8], parameters: Parameters) -> I8:
@@ -120,7 +122,8 @@ def run_node(node: AnyNode, graph: Graph, tensors: Mapping[str, I8], parameters:
         case AveragePool():
             return _average_pool(node, x)
         case MaxPool():
-            return pool_windows(node, x.astype(np.int16)).max(axis=(3, 4)).astype(np.int8)
+            largest: NDArray[np.int16] = pool_windows(node, x.astype(np.int16)).max(axis=(3, 4))
+            return largest.astype(np.int8)
         case ChannelPad():
             zero_point = graph.quant[node.inputs[0]].zero_point
             widths = ((0, 0), (0, 0), (0, 0), (node.before, node.after))

@@ -147,16 +147,16 @@ def frost_texture(number: int, side: int = 192) -> Floats:
     rng = np.random.default_rng((7777, number))
     ground = plasma(rng.uniform(-1, 1, (1, plasma_draws(256))), 2.0, 256)[0, :side, :side]
     needles = np.zeros((side, side))
-    for _ in range(260):
+    for _ in range(1200):
         y, x = rng.uniform(0, side, 2)
         angle = rng.choice([0.3, 1.35, 2.4]) + rng.normal(0, 0.25)
-        length = rng.uniform(10, 60)
+        length = rng.uniform(4, 16)
         along = np.arange(0, length, 0.5)
         rows = (y + along * np.sin(angle)).astype(int) % side
         columns = (x + along * np.cos(angle)).astype(int) % side
         np.maximum.at(needles, (rows, columns), (1 - along / length) * rng.uniform(0.4, 1.0))
-    crystals = np.maximum(needles, 2.0 * ndimage.gaussian_filter(needles, 1.0, mode="wrap"))
-    light = np.clip(0.8 * ground**1.5 + 0.7 * crystals * (0.35 + ground), 0, 1)
+    crystals = np.maximum(needles, 2.0 * ndimage.gaussian_filter(needles, 0.7, mode="wrap"))
+    light = np.clip(0.7 * ground**1.2 + crystals * (0.35 + ground), 0, 1)
     tint = np.array([0.90, 0.96, 1.0])
     texture: Floats = 255.0 * light[..., None] * tint
     return texture

@@ -111,9 +111,7 @@ def load(path: Path = SOURCE) -> Definition:
         )
         if response:
             doc = f"Answers {row['name']}."
-            structs.append(
-                _struct(response, row["id"] | 0x80, "response", doc, row["response"])
-            )
+            structs.append(_struct(response, row["id"] | 0x80, "response", doc, row["response"]))
     ids = [struct.type_id for struct in structs if struct.type_id is not None]
     if len(set(ids)) != len(ids):
         raise ValueError(f"{SOURCE.name}: two messages have the same type")

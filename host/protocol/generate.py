@@ -14,7 +14,9 @@ PYTHON = Path("host/protocol/messages.py")
 CPP = Path("firmware/lib/wire/messages.h")
 DOCUMENT = Path("docs/protocol.md")
 BEGIN, END = "<!-- generated tables: begin -->", "<!-- generated tables: end -->"
-WARNING = "Generated from host/protocol/messages.toml by `python -m host.protocol.generate`; do not edit."
+WARNING = (
+    "Generated from host/protocol/messages.toml by `python -m host.protocol.generate`; do not edit."
+)
 
 
 def _response_name(definitions: Definition, name: str) -> Struct:
@@ -155,14 +157,20 @@ def _unit_bytes(field: Field, definitions: Definition) -> int:
 
 def cpp_text(definitions: Definition) -> str:
     """The source of `firmware/lib/wire/messages.h`."""
-    lines = [f"// The messages of the wire protocol. {WARNING}", "// clang-format off", "#pragma once"]
+    lines = [
+        f"// The messages of the wire protocol. {WARNING}",
+        "// clang-format off",
+        "#pragma once",
+    ]
     lines += ["", "#include <cstddef>", "#include <cstdint>", ""]
     lines += ['#include "runtime/span.h"', '#include "wire/body.h"', "", "namespace tbft {"]
     lines += ["namespace wire {", ""]
     lines += [f"constexpr uint8_t kProtocolVersion = {definitions.version};"]
     lines += [f"constexpr size_t kBodyLimit = {definitions.body_limit};  // bytes"]
     lines += [f"constexpr size_t kMaxSlots = {definitions.max_slots};  // slots in one request", ""]
-    lines += ["// Status codes of the protocol; those below 128 are the runtime's (runtime/status.h)."]
+    lines += [
+        "// Status codes of the protocol; those below 128 are the runtime's (runtime/status.h)."
+    ]
     lines += ["enum class WireStatus : uint16_t {"]
     lines += [f"  k{s.name} = {s.code}," for s in definitions.statuses]
     lines += ["};", "", "inline const char* to_string(WireStatus status) {", "  switch (status) {"]
@@ -171,8 +179,14 @@ def cpp_text(definitions: Definition) -> str:
     lines += ["  }", '  return "unknown status";', "}"]
     for struct in definitions.structs:
         lines += _cpp_struct(struct, definitions)
-    lines += ["", "// Calls visitor(MessageStruct()) for the message of this type; false when there is none."]
-    lines += ["template <typename Visitor>", "bool visit_message(uint8_t type, Visitor&& visitor) {"]
+    lines += [
+        "",
+        "// Calls visitor(MessageStruct()) for the message of this type; false when there is none.",
+    ]
+    lines += [
+        "template <typename Visitor>",
+        "bool visit_message(uint8_t type, Visitor&& visitor) {",
+    ]
     lines += ["  switch (type) {"]
     for struct in definitions.structs:
         if struct.type_id is not None:

@@ -35,29 +35,32 @@ class TrainRequest:
     batches: int
 
 
-def epoch_requests(order: Sequence[int], batch: int, lr: float) -> Iterator[TrainRequest]:
-    """Requests that train on the slots `order` in batches of `batch`, the last one perhaps smaller.
+def epoch_requests(
+    order: Sequence[int], batch: int, lr: float, limit: int = MAX_SLOTS
+) -> Iterator[TrainRequest]:
+    """Requests that train on the slots `order` in batches of `batch`, the last one perhaps smaller,
+    with no more than `limit` slots in a request.
 
     `lr` is that of a mean over the batch: each batch's sum of gradients is weighted lr / its size.
     """
     whole = len(order) // batch * batch
-    yield from _requests(order[:whole], batch, lr)
+    yield from _requests(order[:whole], batch, lr, limit)
     if whole < len(order):
-        yield from _requests(order[whole:], len(order) - whole, lr)
+        yield from _requests(order[whole:], len(order) - whole, lr, limit)
 
 
-def _requests(order: Sequence[int], batch: int, lr: float) -> Iterator[TrainRequest]:
+def _requests(order: Sequence[int], batch: int, lr: float, limit: int) -> Iterator[TrainRequest]:
     """The same where `batch` divides the number of slots."""
     mantissa, exponent = rate_pair(lr / batch)
-    if batch <= MAX_SLOTS:
-        size = MAX_SLOTS // batch * batch
+    if batch <= limit:
+        size = limit // batch * batch
         for start in range(0, len(order), size):
             slots = tuple(order[start : start + size])
             yield TrainRequest(Train(mantissa, exponent, batch, 0, slots), len(slots) // batch)
         return
     for first in range(0, len(order), batch):
-        for start in range(first, first + batch, MAX_SLOTS):
-            stop = min(start + MAX_SLOTS, first + batch)
+        for start in range(first, first + batch, limit):
+            stop = min(start + limit, first + batch)
             last = stop == first + batch
             message = Train(mantissa, exponent, 0, UPDATE if last else 0, tuple(order[start:stop]))
             yield TrainRequest(message, int(last))

@@ -56,6 +56,7 @@ class FakeSession:
     events: Callable[[], Iterator[PhaseEvent]]
     failure: BaseException | None = None
     fail_after: int = 0
+    metrics: dict[str, object] = field(default_factory=dict)
     opened_with: tuple[str, tuple[str, ...]] = ("", ())
     log: list[str] = field(default_factory=list)
 
@@ -92,4 +93,9 @@ class FakeSession:
                 raise self.failure
             on_event(event)
             on_progress(count, 0, "fine-tuning")
-        return {"accuracy_before": 0.107, "accuracy_after": 0.884, "loss": float("nan")}
+        return {
+            "accuracy_before": 0.107,
+            "accuracy_after": 0.884,
+            "loss": float("nan"),
+            **self.metrics,
+        }

@@ -14,7 +14,7 @@ from exporter.frontends import Checkpoint, graph_from_checkpoint
 from exporter.graph import Graph
 from exporter.quantize import quantize
 from host.datasets.cifar10_files import read_sample
-from host.exporting import DEFAULT_CHECKPOINT, quantized_graph
+from host.quantizing import DEFAULT_CHECKPOINT, quantized_graph
 
 
 def random_state(

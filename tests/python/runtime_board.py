@@ -24,27 +24,24 @@ PHASES = (
     "idle", "load", "frozen_forward", "train_forward", "backward", "update", "commit", "sleep", "infer",
 )  # fmt: skip
 EMPTY = -32768
-STATUS = {
-    name: number
-    for number, name in {
-        1: "not_loaded", 2: "wrong_mode", 3: "bad_argument", 4: "bad_slot", 5: "empty_slot",
-        6: "cache_full", 7: "cache_failed", 8: "bad_label", 9: "bad_learning_rate", 10: "out_of_range",
-        11: "bad_weight_value", 12: "self_test_failed", 32: "truncated", 33: "misaligned",
-        34: "bad_magic", 35: "bad_version", 36: "bad_length", 37: "bad_crc", 38: "bad_header",
-        39: "bad_section", 40: "missing_section", 41: "bad_model_hash", 42: "arena_too_small",
-        43: "too_many_exponents", 44: "too_many_states", 48: "tensor_field", 49: "tensor_shape",
-        50: "tensor_outside", 51: "tensor_alignment", 52: "tensor_values", 56: "op_unknown",
-        57: "op_tensor", 58: "op_geometry", 59: "op_limit", 60: "op_number", 61: "op_scratch",
-        62: "op_overlap", 63: "op_persistent", 64: "op_order", 72: "bad_program", 73: "bad_trained",
-        74: "bad_block", 75: "bad_self_test", 80: "flash_geometry", 81: "flash_erase",
-        82: "flash_program", 83: "flash_read", 84: "flash_verify", 85: "no_checkpoint",
-    }.items()
+STATUS_NAMES = {
+    1: "not_loaded", 2: "wrong_mode", 3: "bad_argument", 4: "bad_slot", 5: "empty_slot",
+    6: "cache_full", 7: "cache_failed", 8: "bad_label", 9: "bad_learning_rate", 10: "out_of_range",
+    11: "bad_weight_value", 12: "self_test_failed", 32: "truncated", 33: "misaligned",
+    34: "bad_magic", 35: "bad_version", 36: "bad_length", 37: "bad_crc", 38: "bad_header",
+    39: "bad_section", 40: "missing_section", 41: "bad_model_hash", 42: "arena_too_small",
+    43: "too_many_exponents", 44: "too_many_states", 48: "tensor_field", 49: "tensor_shape",
+    50: "tensor_outside", 51: "tensor_alignment", 52: "tensor_values", 56: "op_unknown",
+    57: "op_tensor", 58: "op_geometry", 59: "op_limit", 60: "op_number", 61: "op_scratch",
+    62: "op_overlap", 63: "op_persistent", 64: "op_order", 72: "bad_program", 73: "bad_trained",
+    74: "bad_block", 75: "bad_self_test", 80: "flash_geometry", 81: "flash_erase",
+    82: "flash_program", 83: "flash_read", 84: "flash_verify", 85: "no_checkpoint",
 }  # fmt: skip
-STATUS_NAMES = {number: name for name, number in STATUS.items()}
+"""Status codes of firmware/lib/runtime/status.h."""
 
 
 class RuntimeFault(Exception):
-    """A status other than ok. ``name`` as in STATUS, ``record`` the artifact record it is about."""
+    """A status other than ok. ``name`` as in STATUS_NAMES, ``record`` the artifact record it is about."""
 
     def __init__(self, packed: int, text: str) -> None:
         self.name = STATUS_NAMES.get(packed & 0xFFFFFFFF, str(packed & 0xFFFFFFFF))
@@ -185,7 +182,9 @@ class Board:
 
     def configure(self, rate: tuple[int, int], seed: int = 0) -> None:
         """Learning rate (lr / B as mantissa, exponent) and seed."""
-        self.call("configure", ctypes.c_uint32(rate[0]), ctypes.c_int32(rate[1]), ctypes.c_uint32(seed))
+        self.call(
+            "configure", ctypes.c_uint32(rate[0]), ctypes.c_int32(rate[1]), ctypes.c_uint32(seed)
+        )
 
     def set_learning_rate(self, rate: tuple[int, int]) -> None:
         """lr / B of the batch to come."""
@@ -198,7 +197,13 @@ class Board:
     def cache_sample(self, slot: int, image: I8, label: int) -> None:
         """Run PREFIX and store the boundary."""
         image = np.ascontiguousarray(image, dtype=np.int8)
-        self.call("cache_sample", ctypes.c_uint32(slot), _pointer(image), _size(image), ctypes.c_uint16(label))
+        self.call(
+            "cache_sample",
+            ctypes.c_uint32(slot),
+            _pointer(image),
+            _size(image),
+            ctypes.c_uint16(label),
+        )
 
     def infer(self, image: I8) -> tuple[I8, int]:
         """Logits and prediction."""
@@ -210,7 +215,11 @@ class Board:
 
     def infer_cached(self, slot: int) -> tuple[I8, int, int]:
         """Logits, prediction and label of a cached sample."""
-        logits, prediction, label = np.zeros(self.info().classes, np.int8), ctypes.c_uint16(), ctypes.c_uint16()
+        logits, prediction, label = (
+            np.zeros(self.info().classes, np.int8),
+            ctypes.c_uint16(),
+            ctypes.c_uint16(),
+        )
         arguments = (_pointer(logits), ctypes.byref(prediction), ctypes.byref(label))
         self.call("infer_cached", ctypes.c_uint32(slot), *arguments)
         return logits, prediction.value, label.value
@@ -291,7 +300,10 @@ class Board:
     def gradient(self, number: int) -> tuple[I32, int] | None:
         """The last sample's gradient (rows, row length) and its exponent; None when it had none."""
         t = self.tensor(number)
-        values, exponent = np.zeros((max(1, t.rows), max(1, t.row_length)), np.int32), ctypes.c_int32()
+        values, exponent = (
+            np.zeros((max(1, t.rows), max(1, t.row_length)), np.int32),
+            ctypes.c_int32(),
+        )
         arguments = (ctypes.c_uint32(number), _pointer(values), ctypes.byref(exponent))
         rows = self.lib.tbft_gradient(self.handle, *arguments)
         assert rows in (0, t.rows), "every row comes exactly once"
@@ -300,7 +312,8 @@ class Board:
     def shift_states(self) -> bytes:
         """Shift states."""
         out = ctypes.create_string_buffer(256)
-        return out.raw[: self.lib.tbft_shift_states(self.handle, out)]
+        count = self.lib.tbft_shift_states(self.handle, out)
+        return out.raw[:count]
 
     def phases(self) -> dict[str, Work]:
         """Work per phase since the last call."""
@@ -310,7 +323,9 @@ class Board:
 
     def new_flash(self, size: int, erase_unit: int = 4096, program_unit: int = 16) -> None:
         """Attach an erased flash."""
-        self.lib.tbft_flash_new(self.handle, *map(ctypes.c_uint32, (size, erase_unit, program_unit)))
+        self.lib.tbft_flash_new(
+            self.handle, *map(ctypes.c_uint32, (size, erase_unit, program_unit))
+        )
 
     def cut_power(self, operation: int, how: int = 0) -> None:
         """Power fails at the n-th flash operation from now; ``how`` 0 lost, 1 torn, 2 spotty, 3 done. 0: power is back."""

@@ -146,6 +146,18 @@ def test_the_figures_are_those_of_the_work(
     assert summary["training_steps"] == 16
 
 
+def test_data_counts_for_what_the_board_does_with_it(
+    tmp_path: Path, plug_in: Callable[..., None], run: Run
+) -> None:
+    plug_in(FakeSession(tmp_path, small).open)
+    assert run()[0] == 0
+    groups = load(tmp_path)["groups"]
+    # 8 images cached for training, 4 tested before and 4 after, 3,072 bytes each.
+    assert groups["fine_tuning"]["wire_bytes"] == 8 * 3072
+    assert groups["evaluation"]["wire_bytes"] == 8 * 3072
+    assert (groups["other"]["wire_bytes"], groups["other"]["count"]) == (0, 1)  # the idle span
+
+
 def test_the_trace_agrees_with_the_spans(
     tmp_path: Path, plug_in: Callable[..., None], run: Run
 ) -> None:
@@ -208,6 +220,17 @@ def test_a_pulled_cable_leaves_what_was_recorded(
     status, printed = run()
     assert status == 1 and "error: the board stopped answering" in printed
     assert load(tmp_path)["complete"] is False
+
+
+def test_lost_events_make_the_energies_a_lower_bound(
+    tmp_path: Path, plug_in: Callable[..., None], run: Run
+) -> None:
+    plug_in(FakeSession(tmp_path, small, metrics={"events_lost": 3}).open)
+    status, printed = run()
+    assert status == 0
+    assert "3 phase events were lost" in printed and "lower bound" in " ".join(printed.split())
+    summary = load(tmp_path)
+    assert summary["events_lost"] == 3 and summary["complete"] is False
 
 
 def silent() -> Iterator[PhaseEvent]:

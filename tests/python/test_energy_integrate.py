@@ -116,6 +116,20 @@ def test_a_pulse_is_recovered_by_point_samples_whatever_the_phase(phase: float) 
     assert_near(float(figures.energy_j[0]), exact, 1e-3)
 
 
+@settings(max_examples=60, deadline=None)
+@given(start=st.floats(0, 9), span=st.floats(1e-3, 1))
+def test_a_ramp_is_exact_for_point_samples_in_any_window(start: float, span: float) -> None:
+    figures = integrate(
+        [chunk(0, np.arange(6.0)), chunk(6, np.arange(6.0, 12.0))],
+        [(start, start + span)],
+        "point",
+        1.0,
+    )
+    exact = (start + span / 2) * span
+    assert_near(float(figures.charge_c[0]), exact, 1e-9)
+    assert_near(float(figures.energy_j[0]), VOLTS * exact, 1e-9)
+
+
 samples_strategy = st.lists(st.floats(0, 1, allow_subnormal=False), min_size=2, max_size=60)
 
 
@@ -230,6 +244,16 @@ def test_the_bound_covers_what_sampling_hides(spans: list[tuple[float, float]]) 
     exact = VOLTS * np.diff(charge_c)[:-1]
     assert bool(np.all(figures.valid))
     assert bool(np.all(np.abs(figures.energy_j - exact) <= figures.uncertainty_j + 1e-12))
+
+
+def test_the_bound_looks_across_the_border_of_chunks() -> None:
+    # The stop cuts sample 3, which differs from the sample after it only; that is in chunk two.
+    samples = np.array([1.0, 1.0, 1.0, 1.0, 0.2, 0.2])
+    window = [(0.0, 0.0035)]
+    whole = integrate([chunk(0, samples, 1.0)], window, "mean")
+    split = integrate([chunk(0, samples[:4], 1.0), chunk(4, samples[4:], 1.0)], window, "mean")
+    assert whole.uncertainty_j[0] == pytest.approx(0.5 * 0.8 * 1e-3)
+    assert split.uncertainty_j[0] == whole.uncertainty_j[0]
 
 
 def test_a_window_shorter_than_two_samples_says_that_it_is_coarse() -> None:

@@ -19,7 +19,8 @@ from exporter.errors import ExporterError
 from exporter.frontends import load_graph
 from host import exporting
 from host.export import main
-from host.exporting import Images, export_model
+from host.exporting import export_model
+from host.quantizing import Images
 from tests.python import networks
 
 

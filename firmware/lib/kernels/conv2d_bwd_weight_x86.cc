@@ -1,8 +1,9 @@
 // Weight gradient on x86 (AVX2 and up).
 //
-// Lanes are eight input channels; the sums run over pairs of neighbouring output pixels. The input is laid out once as
-// [row][column][channel][2] int16: the value at a column and the one a stride further on, so that every tap of every pair of
-// output pixels is one contiguous load. Errors become [group of 4 rows][pair of pixels][4][2], read by broadcast.
+// Lanes are eight input channels; the sums run over pairs of neighbouring output pixels. The input
+// is laid out once as [row][column][channel][2] int16: the value at a column and the one a stride
+// further on, so that every tap of every pair of output pixels is one contiguous load. Errors
+// become [group of 4 rows][pair of pixels][4][2], read by broadcast.
 #include "kernels/dispatch.h"
 
 #if TBFT_KERNELS_X86
@@ -18,18 +19,18 @@ using x86::load_64;
 using x86::load_dword;
 using x86::store_256;
 
-constexpr int kRows = 4;                          // output channels at a time
+constexpr int kRows = 4;                                // output channels at a time
 constexpr int kBlocks = x86::kRegisters == 32 ? 6 : 2;  // blocks of eight gradients at a time
-constexpr int32_t kInputElements = 96 * 1024;     // int16; 192 KiB of stack
-constexpr int32_t kErrorElements = 32 * 1024;     // int16; 64 KiB of stack
+constexpr int32_t kInputElements = 96 * 1024;           // int16; 192 KiB of stack
+constexpr int32_t kErrorElements = 32 * 1024;           // int16; 64 KiB of stack
 
 struct Layout {
-  int32_t channels;      // in_c rounded up to 8
-  int32_t columns;       // columns of a laid-out input row
-  int32_t input_pitch;   // int16 elements of a laid-out input row
-  int32_t pairs;         // pairs of output pixels in a row
-  int32_t groups;        // of four output channels
-  int32_t chunk_rows;    // output rows laid out at a time; 0 when not even one fits
+  int32_t channels;     // in_c rounded up to 8
+  int32_t columns;      // columns of a laid-out input row
+  int32_t input_pitch;  // int16 elements of a laid-out input row
+  int32_t pairs;        // pairs of output pixels in a row
+  int32_t groups;       // of four output channels
+  int32_t chunk_rows;   // output rows laid out at a time; 0 when not even one fits
 };
 
 Layout layout_of(const Conv2dShape& s) {
@@ -98,25 +99,27 @@ void lay_out_input(const Conv2dShape& s, const Layout& layout, const int8_t* x, 
 }
 
 // [group][row][pair][4][2]; 0 beyond the last pixel of a row and the last channel.
-void lay_out_errors(const Conv2dShape& s, const Layout& layout, const int8_t* e_y,
+void lay_out_errors(const Conv2dShape& s, const Layout& layout, const ErrorView& e_y,
                     int32_t first_row, int32_t out_rows, int16_t* to) {
+  const x86::ErrorLoader loader(e_y);
   for (int32_t group = 0; group < layout.groups; ++group) {
     const int32_t o = group * kRows;
     const bool whole = o + kRows <= s.out_c;
     for (int32_t oy = first_row; oy < first_row + out_rows; ++oy) {
-      const int8_t* from = e_y + oy * s.out_w * s.out_c + o;
+      int32_t from = oy * s.out_w * s.out_c + o;
       for (int32_t ox = 0; ox < s.out_w; ox += 2, from += 2 * s.out_c, to += 8) {
         const bool both = ox + 1 < s.out_w;
         if (whole) {
-          const __m128i first = _mm_cvtsi32_si128(load_dword(from));
-          const __m128i second = _mm_cvtsi32_si128(both ? load_dword(from + s.out_c) : 0);
-          const __m128i bytes = _mm_unpacklo_epi8(first, second);
-          _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_cvtepi8_epi16(bytes));
+          const __m128i first = loader.load_4(from);
+          const __m128i second = both ? loader.load_4(from + s.out_c) : _mm_setzero_si128();
+          _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_unpacklo_epi16(first, second));
         } else {
           for (int32_t r = 0; r < kRows; ++r) {
             const bool real = o + r < s.out_c;
-            to[2 * r] = real ? from[r] : int16_t{0};
-            to[2 * r + 1] = real && both ? from[s.out_c + r] : int16_t{0};
+            const int32_t first = real ? error_value(e_y, from + r) : 0;
+            const int32_t second = real && both ? error_value(e_y, from + s.out_c + r) : 0;
+            to[2 * r] = static_cast<int16_t>(first);
+            to[2 * r + 1] = static_cast<int16_t>(second);
           }
         }
       }
@@ -125,12 +128,13 @@ void lay_out_errors(const Conv2dShape& s, const Layout& layout, const int8_t* e_
 }
 
 struct Gradient {
-  int32_t* g;         // row 0 of the group, at the kernel row's first gradient
-  int32_t pitch;      // from one row to the next
-  bool accumulate;    // add to what is there (second and later chunks)
+  int32_t* g;       // row 0 of the group, at the kernel row's first gradient
+  int32_t pitch;    // from one row to the next
+  bool accumulate;  // add to what is there (second and later chunks)
 };
 
-// Adds or stores eight gradients of block number block of a kernel row; blocks are [kx][channels / 8].
+// Adds or stores eight gradients of block number block of a kernel row; blocks are [kx][channels /
+// 8].
 inline void store_block(const Conv2dShape& s, const Layout& layout, const Gradient& gradient,
                         int32_t row, int32_t block, __m256i acc) {
   const int32_t per_tap = layout.channels / 8;
@@ -146,7 +150,8 @@ inline void store_block(const Conv2dShape& s, const Layout& layout, const Gradie
   for (int32_t i = 0; i < s.in_c - c; ++i) to[i] = lanes[i] + (gradient.accumulate ? to[i] : 0);
 }
 
-// Four rows by kTile blocks over all pixels of the chunk. x is at the first block's first pair, e at the group's first pair.
+// Four rows by kTile blocks over all pixels of the chunk. x is at the first block's first pair, e
+// at the group's first pair.
 template <int kTile>
 inline void gradient_tile(const Conv2dShape& s, const Layout& layout, int32_t out_rows,
                           const int16_t* x, const int16_t* e, int32_t block,
@@ -205,7 +210,7 @@ void add_bias(const int16_t* e, int32_t pairs, int32_t* bias) {
 
 }  // namespace
 
-bool conv2d_s8_bwd_weight_x86(const Conv2dShape& s, const int8_t* e_y, const int8_t* x,
+bool conv2d_s8_bwd_weight_x86(const Conv2dShape& s, const ErrorView& e_y, const int8_t* x,
                               int32_t x_zero_point, void* scratch, GradientSink sink,
                               void* context) {
   alignas(64) int16_t input[kInputElements];

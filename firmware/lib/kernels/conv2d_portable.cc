@@ -1,5 +1,5 @@
-// Blocked convolution kernels in plain C++: columns of four output pixels as int16 in scratch, then dot products that
-// compilers vectorise where the machine can.
+// Blocked convolution kernels in plain C++: columns of four output pixels as int16 in scratch, then
+// dot products that compilers vectorise where the machine can.
 #include "kernels/dispatch.h"
 #include "kernels/fixed_point.h"
 #include "kernels/requantize.h"
@@ -8,8 +8,8 @@
 namespace tbft {
 namespace {
 
-constexpr int32_t kPixels = 4;       // columns at a time
-constexpr int32_t kInputTile = 8;    // input channels whose scaled weights are held at a time
+constexpr int32_t kPixels = 4;     // columns at a time
+constexpr int32_t kInputTile = 8;  // input channels whose scaled weights are held at a time
 constexpr int32_t kGradientRows = 4;
 
 // Four sums of w . column[j] over length elements, columns pitch elements apart.
@@ -42,6 +42,14 @@ void copy_minus(const int8_t* __restrict from, int32_t n, int32_t zero_point,
   for (int32_t i = 0; i < n; ++i) to[i] = static_cast<int16_t>(from[i] - zero_point);
 }
 
+void copy_errors(const ErrorView& e, int32_t first, int32_t n, int16_t* __restrict to) {
+  if (e.s8 != nullptr) {
+    copy_minus(e.s8 + first, n, 0, to);
+    return;
+  }
+  for (int32_t i = 0; i < n; ++i) to[i] = static_cast<int16_t>(error_value(e, first + i));
+}
+
 void fill_zero(int32_t n, int16_t* to) {
   for (int32_t i = 0; i < n; ++i) to[i] = 0;
 }
@@ -62,8 +70,8 @@ void pack_window(const Conv2dShape& s, const int8_t* x, int32_t zero_point, int3
   }
 }
 
-// Input positions that share a remainder of (position + pad) by the stride meet the same kernel taps: first, first +
-// stride, ... These are one axis's positions and taps.
+// Input positions that share a remainder of (position + pad) by the stride meet the same kernel
+// taps: first, first + stride, ... These are one axis's positions and taps.
 struct Phase {
   int32_t first_tap;       // taps first_tap, first_tap + stride, ...
   int32_t taps;            // how many there are, perhaps 0
@@ -94,9 +102,10 @@ void scale_weights(const Conv2dShape& s, const int8_t* w, const int16_t* q, cons
   }
 }
 
-// Errors that reach input position (iy, ix), in the order of scale_weights. The divisions are exact and not negative:
-// iy + pad has the remainder first_tap, which is less than the stride when there are taps at all.
-void pack_errors(const Conv2dShape& s, const int8_t* e_y, const Phase& py, const Phase& px,
+// Errors that reach input position (iy, ix), in the order of scale_weights. The divisions are exact
+// and not negative: iy + pad has the remainder first_tap, which is less than the stride when there
+// are taps at all.
+void pack_errors(const Conv2dShape& s, const ErrorView& e_y, const Phase& py, const Phase& px,
                  int32_t iy, int32_t ix, int16_t* column) {
   for (int32_t ty = 0; ty < py.taps; ++ty) {
     const int32_t oy = (iy + s.pad_top - py.first_tap) / s.stride_h - ty;
@@ -105,14 +114,14 @@ void pack_errors(const Conv2dShape& s, const int8_t* e_y, const Phase& py, const
       if (oy < 0 || oy >= s.out_h || ox < 0 || ox >= s.out_w) {
         fill_zero(s.out_c, column);
       } else {
-        copy_minus(e_y + (oy * s.out_w + ox) * s.out_c, s.out_c, 0, column);
+        copy_errors(e_y, (oy * s.out_w + ox) * s.out_c, s.out_c, column);
       }
     }
   }
 }
 
 // All input positions of one phase for one tile of input channels; returns the largest magnitude.
-uint32_t phase_bwd_input(const Conv2dShape& s, const int8_t* e_y, const Phase& py, const Phase& px,
+uint32_t phase_bwd_input(const Conv2dShape& s, const ErrorView& e_y, const Phase& py, const Phase& px,
                          const int16_t* scaled, int32_t first_channel, int32_t channels,
                          int32_t shift, int16_t* columns, int8_t* e_x) {
   const int32_t length = py.taps * px.taps * s.out_c;
@@ -199,7 +208,7 @@ void conv2d_s8_fwd_portable(const Conv2dShape& s, const int8_t* x, const int8_t*
   }
 }
 
-uint32_t conv2d_s8_bwd_input_portable(const Conv2dShape& s, const int8_t* e_y, const int8_t* w,
+uint32_t conv2d_s8_bwd_input_portable(const Conv2dShape& s, const ErrorView& e_y, const int8_t* w,
                                       const int16_t* q, int32_t shift, void* scratch, int8_t* e_x) {
   const int32_t all_taps = s.kernel_h * s.kernel_w * s.out_c;
   const int32_t row = static_cast<int32_t>(round_up_16(static_cast<uint64_t>(all_taps)));
@@ -222,7 +231,7 @@ uint32_t conv2d_s8_bwd_input_portable(const Conv2dShape& s, const int8_t* e_y, c
   return largest;
 }
 
-void conv2d_s8_bwd_weight_portable(const Conv2dShape& s, const int8_t* e_y, const int8_t* x,
+void conv2d_s8_bwd_weight_portable(const Conv2dShape& s, const ErrorView& e_y, const int8_t* x,
                                    int32_t x_zero_point, void* scratch, GradientSink sink,
                                    void* context) {
   const int32_t length = s.kernel_h * s.kernel_w * s.in_c;
@@ -232,20 +241,22 @@ void conv2d_s8_bwd_weight_portable(const Conv2dShape& s, const int8_t* e_y, cons
   int32_t* const g = static_cast<int32_t*>(scratch);
   int16_t* const e = reinterpret_cast<int16_t*>(g + kGradientRows * pitch);
   for (int32_t row = 0; row < s.out_c; row += kGradientRows) {
-    GradientRows rows = {row, s.out_c - row < kGradientRows ? s.out_c - row : kGradientRows, {}, {}};
+    GradientRows rows = {
+        row, s.out_c - row < kGradientRows ? s.out_c - row : kGradientRows, {}, {}};
     for (int32_t r = 0; r < kGradientRows; ++r) {
       int16_t* const e_row = e + r * e_pitch;
       rows.g[r] = g + r * pitch;
       for (int32_t k = 0; k < length; ++k) rows.g[r][k] = 0;
       for (int32_t p = 0; p < pixels; ++p) {
-        e_row[p] = r < rows.count ? e_y[p * s.out_c + row + r] : int16_t{0};
+        const int32_t e_value = r < rows.count ? error_value(e_y, p * s.out_c + row + r) : 0;
+        e_row[p] = static_cast<int16_t>(e_value);
         rows.bias[r] += e_row[p];
       }
     }
     for (int32_t ky = 0; ky < s.kernel_h; ++ky) {
       for (int32_t kx = 0; kx < s.kernel_w; ++kx) {
-        accumulate_tap(s, x, x_zero_point, ky, kx, e, e_pitch,
-                       g + (ky * s.kernel_w + kx) * s.in_c, pitch);
+        accumulate_tap(s, x, x_zero_point, ky, kx, e, e_pitch, g + (ky * s.kernel_w + kx) * s.in_c,
+                       pitch);
       }
     }
     sink(context, rows);

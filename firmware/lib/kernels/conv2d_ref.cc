@@ -30,7 +30,7 @@ void conv2d_s8_fwd_ref(const Conv2dShape& s, const int8_t* x, const int8_t* w, c
   }
 }
 
-uint32_t conv2d_s8_bwd_input_ref(const Conv2dShape& s, const int8_t* e_y, const int8_t* w,
+uint32_t conv2d_s8_bwd_input_ref(const Conv2dShape& s, const ErrorView& e_y, const int8_t* w,
                                  const int16_t* q, int32_t shift, int8_t* e_x) {
   uint32_t largest = 0;
   for (int32_t iy = 0; iy < s.in_h; ++iy) {
@@ -43,10 +43,10 @@ uint32_t conv2d_s8_bwd_input_ref(const Conv2dShape& s, const int8_t* e_y, const 
           for (int32_t kx = 0; kx < s.kernel_w; ++kx) {
             const int32_t x = ix + s.pad_left - kx;  // ox * stride_w
             if (x < 0 || x % s.stride_w != 0 || x / s.stride_w >= s.out_w) continue;
-            const int8_t* pe = e_y + (y / s.stride_h * s.out_w + x / s.stride_w) * s.out_c;
+            const int32_t e = (y / s.stride_h * s.out_w + x / s.stride_w) * s.out_c;
             for (int32_t o = 0; o < s.out_c; ++o) {
               const int32_t wo = w[((o * s.kernel_h + ky) * s.kernel_w + kx) * s.in_c + i];
-              acc += pe[o] * scaled_weight(wo, q[o]);
+              acc += error_value(e_y, e + o) * scaled_weight(wo, q[o]);
             }
           }
         }
@@ -58,14 +58,14 @@ uint32_t conv2d_s8_bwd_input_ref(const Conv2dShape& s, const int8_t* e_y, const 
   return largest;
 }
 
-void conv2d_s8_bwd_weight_row_ref(const Conv2dShape& s, const int8_t* e_y, const int8_t* x,
+void conv2d_s8_bwd_weight_row_ref(const Conv2dShape& s, const ErrorView& e_y, const int8_t* x,
                                   int32_t x_zero_point, int32_t row, int32_t* g, int32_t* bias) {
   const int32_t row_length = s.kernel_h * s.kernel_w * s.in_c;
   for (int32_t k = 0; k < row_length; ++k) g[k] = 0;
   *bias = 0;
   for (int32_t oy = 0; oy < s.out_h; ++oy) {
     for (int32_t ox = 0; ox < s.out_w; ++ox) {
-      const int32_t e = e_y[(oy * s.out_w + ox) * s.out_c + row];
+      const int32_t e = error_value(e_y, (oy * s.out_w + ox) * s.out_c + row);
       *bias += e;
       for (int32_t ky = 0; ky < s.kernel_h; ++ky) {
         const int32_t iy = oy * s.stride_h + ky - s.pad_top;

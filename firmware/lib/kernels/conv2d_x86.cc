@@ -45,36 +45,43 @@ void pack_block(const Conv2dShape& s, const int8_t* w, int32_t block, int16_t* t
   }
 }
 
-class ActivationStore {
+class ActivationSink {
  public:
-  ActivationStore(const Conv2dShape& s, const Requantization& rq, const int32_t* bias, int8_t* y)
+  ActivationSink(const Conv2dShape& s, const Requantization& rq, const int32_t* bias, int8_t* y)
       : s_(s), rq_(rq), bias_(bias), y_(y) {}
 
-  void begin(int32_t block, int32_t blocks) {
-    for (int32_t b = 0; b < blocks; ++b) {
-      lanes_[b] = lanes_of(block + b, s_.out_c);
-      requantize_[b] = x86::Requantize8(rq_, bias_, 8 * (block + b), lanes_[b]);
+  struct Writer {
+    int8_t* to;
+    int32_t pixel_step;
+    int32_t lanes[2];
+    x86::Requantize8 requantize[2];
+
+    void operator()(int b, int32_t ox, __m256i acc) const {
+      x86::store_partial_s8(to + ox * pixel_step + 8 * b, requantize[b](acc), lanes[b]);
     }
-    channel_ = 8 * block;
+  };
+
+  Writer writer(int32_t block, int32_t blocks, int32_t oy) const {
+    Writer writer = {y_ + oy * s_.out_w * s_.out_c + 8 * block, s_.out_c, {}, {}};
+    for (int32_t b = 0; b < blocks; ++b) {
+      writer.lanes[b] = lanes_of(block + b, s_.out_c);
+      writer.requantize[b] = x86::Requantize8(rq_, bias_, 8 * (block + b), writer.lanes[b]);
+    }
+    return writer;
   }
 
-  void operator()(int b, int32_t oy, int32_t ox, __m256i acc) {
-    int8_t* const to = y_ + (oy * s_.out_w + ox) * s_.out_c + channel_ + 8 * b;
-    x86::store_partial_s8(to, requantize_[b](acc), lanes_[b]);
-  }
+  void done(const Writer&) const {}
 
  private:
   const Conv2dShape& s_;
   const Requantization& rq_;
   const int32_t* bias_;
   int8_t* y_;
-  int32_t channel_ = 0;
-  int32_t lanes_[2] = {};
-  x86::Requantize8 requantize_[2];
 };
 
-// One axis of the input positions that share a remainder of (position + pad) by the stride: they meet the same taps, and
-// for them the input gradient is a convolution over the error with stride 1.
+// One axis of the input positions that share a remainder of (position + pad) by the stride: they
+// meet the same taps, and for them the input gradient is a convolution over the error with
+// stride 1.
 struct Phase {
   int32_t first_tap;
   int32_t taps;
@@ -155,34 +162,43 @@ class ScaledWeights {
   const Phase& px_;
 };
 
-class InputErrorStore {
+class InputErrorSink {
  public:
-  InputErrorStore(const Conv2dShape& s, const Phase& py, const Phase& px, int32_t shift,
-                  int8_t* e_x)
-      : s_(s), py_(py), px_(px), e_x_(e_x), narrow_(shift) {}
+  InputErrorSink(const Conv2dShape& s, const Phase& py, const Phase& px, int32_t shift, int8_t* e_x)
+      : s_(s), py_(py), px_(px), shift_(shift), e_x_(e_x) {}
 
-  void begin(int32_t block, int32_t blocks) {
-    for (int32_t b = 0; b < blocks; ++b) lanes_[b] = lanes_of(block + b, s_.in_c);
-    channel_ = 8 * block;
-  }
+  struct Writer {
+    int8_t* to;
+    int32_t pixel_step;
+    int32_t lanes[2];
+    x86::ErrorStore8 narrow;
 
-  void operator()(int b, int32_t oy, int32_t ox, __m256i acc) {
+    void operator()(int b, int32_t ox, __m256i acc) {
+      x86::store_partial_s8(to + ox * pixel_step + 8 * b, narrow(acc), lanes[b]);
+    }
+  };
+
+  Writer writer(int32_t block, int32_t blocks, int32_t oy) const {
     const int32_t iy = py_.first_position + oy * s_.stride_h;
-    const int32_t ix = px_.first_position + ox * s_.stride_w;
-    int8_t* const to = e_x_ + (iy * s_.in_w + ix) * s_.in_c + channel_ + 8 * b;
-    x86::store_partial_s8(to, narrow_(acc), lanes_[b]);
+    int8_t* const to = e_x_ + (iy * s_.in_w + px_.first_position) * s_.in_c + 8 * block;
+    Writer writer = {to, s_.stride_w * s_.in_c, {}, x86::ErrorStore8(shift_)};
+    for (int32_t b = 0; b < blocks; ++b) writer.lanes[b] = lanes_of(block + b, s_.in_c);
+    return writer;
   }
 
-  uint32_t largest() const { return narrow_.largest(); }
+  void done(const Writer& writer) {
+    largest_ = _mm256_max_epu32(largest_, writer.narrow.largest_lanes());
+  }
+
+  uint32_t largest() const { return x86::largest_lane(largest_); }
 
  private:
   const Conv2dShape& s_;
   const Phase& py_;
   const Phase& px_;
+  int32_t shift_;
   int8_t* e_x_;
-  int32_t channel_ = 0;
-  int32_t lanes_[2] = {};
-  x86::ErrorStore8 narrow_;
+  __m256i largest_ = _mm256_setzero_si256();
 };
 
 void zero_phase(const Conv2dShape& s, const Phase& py, const Phase& px, int8_t* e_x) {
@@ -197,8 +213,8 @@ void zero_phase(const Conv2dShape& s, const Phase& py, const Phase& px, int8_t* 
 }
 
 Conv2dShape phase_shape(const Conv2dShape& s, const Phase& py, const Phase& px) {
-  return {s.out_h, s.out_w, s.out_c, py.positions, px.positions, s.in_c,
-          py.taps, px.taps, 1,       1,            py.pad,       px.pad};
+  return {s.out_h, s.out_w, s.out_c, py.positions, px.positions, s.in_c, py.taps,
+          px.taps, 1,       1,       py.pad,       px.pad};
 }
 
 }  // namespace
@@ -206,20 +222,24 @@ Conv2dShape phase_shape(const Conv2dShape& s, const Phase& py, const Phase& px) 
 bool conv2d_s8_fwd_x86(const Conv2dShape& s, const int8_t* x, const int8_t* w, const int32_t* bias,
                        const Requantization& rq, int8_t* y) {
   if (!x86::strip_fits(s)) return false;
-  ActivationStore store(s, rq, bias, y);
+  ActivationSink sink(s, rq, bias, y);
   x86::strip_conv(
-      s, x, rq.in_zero_point,
-      [&](int32_t block, int16_t* to) { pack_block(s, w, block, to); }, store);
+      s,
+      [&](int32_t first, int32_t n, int16_t* to) {
+        x86::widen_minus(x + first, n, rq.in_zero_point, to);
+      },
+      [&](int32_t block, int16_t* to) { pack_block(s, w, block, to); }, sink);
   return true;
 }
 
-bool conv2d_s8_bwd_input_x86(const Conv2dShape& s, const int8_t* e_y, const int8_t* w,
+bool conv2d_s8_bwd_input_x86(const Conv2dShape& s, const ErrorView& e_y, const int8_t* w,
                              const int16_t* q, int32_t shift, int8_t* e_x, uint32_t* largest) {
   // No phase has more taps than the whole kernel or more positions than the input.
   const Conv2dShape whole = {s.out_h,    s.out_w,    s.out_c, s.in_h, s.in_w, s.in_c,
                              s.kernel_h, s.kernel_w, 1,       1,      0,      0};
   if (!x86::strip_fits(whole)) return false;
   *largest = 0;
+  const x86::ErrorLoader errors(e_y);
   for (int32_t ry = 0; ry < s.stride_h; ++ry) {
     const Phase py = phase_of(ry, s.kernel_h, s.stride_h, s.pad_top, s.in_h);
     for (int32_t rx = 0; rx < s.stride_w; ++rx) {
@@ -231,10 +251,11 @@ bool conv2d_s8_bwd_input_x86(const Conv2dShape& s, const int8_t* e_y, const int8
       }
       const Conv2dShape shape = phase_shape(s, py, px);
       const ScaledWeights weights(s, w, q, py, px);
-      InputErrorStore store(s, py, px, shift, e_x);
+      InputErrorSink sink(s, py, px, shift, e_x);
       x86::strip_conv(
-          shape, e_y, 0, [&](int32_t block, int16_t* to) { weights.pack(block, to); }, store);
-      if (store.largest() > *largest) *largest = store.largest();
+          shape, [&](int32_t first, int32_t n, int16_t* to) { errors.widen(first, n, to); },
+          [&](int32_t block, int16_t* to) { weights.pack(block, to); }, sink);
+      if (sink.largest() > *largest) *largest = sink.largest();
     }
   }
   return true;

@@ -3,8 +3,7 @@
 
 #if TBFT_KERNELS_X86
 
-#include "kernels/scaled_weight.h"
-#include "kernels/x86_vector.h"
+#include "kernels/x86_depthwise.h"
 
 namespace tbft {
 namespace {
@@ -52,23 +51,12 @@ inline __m256i window_sum(const Conv2dShape& s, const int8_t* x, const int8_t* w
   return acc;
 }
 
-// Eight scaled weights as int32 lanes whose upper halves are 0, for multiply_errors.
-inline __m256i scaled_weights(const int8_t* w, const int16_t* q) {
-  // mulhrs(16w, q) = (16wq + 2^14) >> 15 = (wq + 1024) >> 11.
-  const __m128i words = _mm_slli_epi16(_mm_cvtepi8_epi16(load_64(w)), 4);
-  return _mm256_cvtepu16_epi32(_mm_mulhrs_epi16(words, x86::load_128(q)));
-}
-
-// e * w' of eight channels: the product of the low int16 halves, the upper halves of scaled being 0.
-inline __m256i multiply_errors(const int8_t* e, __m256i scaled) {
-  return _mm256_madd_epi16(_mm256_cvtepi8_epi32(load_64(e)), scaled);
-}
-
 struct Contribution {
   int32_t tap, out;
 };
 
-// Output rows (or columns) that a position reaches: k with (position + pad - k) a multiple of the stride and in range.
+// Output rows (or columns) that a position reaches: k with (position + pad - k) a multiple of the
+// stride and in range.
 int32_t reached(int32_t position, int32_t pad, int32_t kernel, int32_t stride, int32_t out,
                 Contribution* list) {
   int32_t count = 0;
@@ -80,20 +68,6 @@ int32_t reached(int32_t position, int32_t pad, int32_t kernel, int32_t stride, i
 }
 
 constexpr int32_t kMaxTaps = 15;
-
-uint32_t affine_bwd_input(const Conv2dShape& s, const int8_t* e_y, const int8_t* w,
-                          const int16_t* q, int32_t shift, int8_t* e_x) {
-  __m256i scaled[kMaxBlocks];
-  const int32_t blocks = s.in_c / 8;
-  for (int32_t b = 0; b < blocks; ++b) scaled[b] = scaled_weights(w + 8 * b, q + 8 * b);
-  x86::ErrorStore8 narrow(shift);
-  for (int32_t p = 0; p < s.in_h * s.in_w; ++p) {
-    for (int32_t b = 0; b < blocks; ++b, e_y += 8, e_x += 8) {
-      x86::store_partial_s8(e_x, narrow(multiply_errors(e_y, scaled[b])), 8);
-    }
-  }
-  return narrow.largest();
-}
 
 }  // namespace
 
@@ -119,37 +93,32 @@ bool depthwise_s8_fwd_x86(const Conv2dShape& s, const int8_t* x, const int8_t* w
   return true;
 }
 
-bool depthwise_s8_bwd_input_x86(const Conv2dShape& s, const int8_t* e_y, const int8_t* w,
+bool depthwise_s8_bwd_input_x86(const Conv2dShape& s, const ErrorView& e_y, const int8_t* w,
                                 const int16_t* q, int32_t shift, int8_t* e_x, uint32_t* largest) {
   if (!fits(s) || s.kernel_h > kMaxTaps || s.kernel_w > kMaxTaps) return false;
-  if (is_affine(s)) {
-    *largest = affine_bwd_input(s, e_y, w, q, shift, e_x);
-    return true;
-  }
+  const x86::ErrorLoader errors(e_y);
   x86::ErrorStore8 narrow(shift);
   Contribution rows[kMaxTaps];
   Contribution columns[kMaxTaps];
   for (int32_t iy = 0; iy < s.in_h; ++iy) {
-    const int32_t n_rows =
-        reached(iy, s.pad_top, s.kernel_h, s.stride_h, s.out_h, rows);
+    const int32_t n_rows = reached(iy, s.pad_top, s.kernel_h, s.stride_h, s.out_h, rows);
     for (int32_t ix = 0; ix < s.in_w; ++ix) {
-      const int32_t n_columns =
-          reached(ix, s.pad_left, s.kernel_w, s.stride_w, s.out_w, columns);
+      const int32_t n_columns = reached(ix, s.pad_left, s.kernel_w, s.stride_w, s.out_w, columns);
       for (int32_t c = 0; c < s.in_c; c += 8, e_x += 8) {
         __m256i acc = _mm256_setzero_si256();
         for (int32_t r = 0; r < n_rows; ++r) {
           for (int32_t k = 0; k < n_columns; ++k) {
             const int32_t tap = rows[r].tap * s.kernel_w + columns[k].tap;
-            const int8_t* const e = e_y + (rows[r].out * s.out_w + columns[k].out) * s.in_c + c;
-            acc = _mm256_add_epi32(
-                acc, multiply_errors(e, scaled_weights(w + tap * s.in_c + c, q + c)));
+            const int32_t e = (rows[r].out * s.out_w + columns[k].out) * s.in_c + c;
+            const __m256i scaled = x86::scaled_weights(w + tap * s.in_c + c, q + c);
+            acc = _mm256_add_epi32(acc, x86::multiply_errors(errors.load_8(e), scaled));
           }
         }
         x86::store_partial_s8(e_x, narrow(acc), 8);
       }
     }
   }
-  *largest = narrow.largest();
+  *largest = x86::largest_lane(narrow.largest_lanes());
   return true;
 }
 

@@ -1,19 +1,85 @@
 #include "kernels/elementwise.h"
 
+#include "kernels/error_sum.h"
 #include "kernels/fixed_point.h"
+#include "kernels/loop_hints.h"
 
 namespace tbft {
+namespace {
+
+template <typename Error>
+void mask_any(const Error* e, const uint8_t* mask, uint32_t n, Error* out) {
+  const uint32_t whole = n & ~7U;
+  for (uint32_t i = 0; i < whole; i += 8) {
+    const int32_t bits = mask[i >> 3];
+    TBFT_INDEPENDENT_LOOP
+    for (uint32_t j = 0; j < 8; ++j) {
+      out[i + j] = static_cast<Error>(e[i + j] & -((bits >> j) & 1));
+    }
+  }
+  for (uint32_t i = whole; i < n; ++i) {
+    out[i] = ((mask[i >> 3] >> (i & 7)) & 1) != 0 ? e[i] : Error{0};
+  }
+}
+
+template <typename Error>
+void relu_any(const Error* e, const int8_t* y, uint32_t n, int32_t act_min, int32_t act_max,
+              bool relu6, Error* out) {
+  // Bounds in int8 keep the comparison in bytes: y passes when low < y <= high.
+  const int8_t low = static_cast<int8_t>(act_min);
+  const int8_t high = static_cast<int8_t>(relu6 && act_max > -128 ? act_max - 1 : 127);
+  const bool none = relu6 && act_max <= -128;
+  const int8_t all = none ? int8_t{0} : int8_t{1};
+  TBFT_INDEPENDENT_LOOP
+  for (uint32_t i = 0; i < n; ++i) {
+    const int8_t pass = static_cast<int8_t>(-static_cast<int8_t>((y[i] > low) & (y[i] <= high) & all));
+    out[i] = static_cast<Error>(e[i] & pass);
+  }
+}
+
+// Two passes, so that no sums need storing. Returns the exponent.
+template <typename A, typename B>
+int32_t add_any(const ErrorSum& sum, const A* a, const B* b, uint32_t n, int16_t* out) {
+  int32_t largest = 0;
+  for (uint32_t i = 0; i < n; ++i) {
+    const int32_t acc = a[i] * sum.factor_a + b[i] * sum.factor_b;
+    const int32_t size = acc < 0 ? -acc : acc;
+    largest = size > largest ? size : largest;
+  }
+  const int32_t shift = needed_shift(static_cast<uint32_t>(largest), 15);
+  const int32_t half = shift > 0 ? 1 << (shift - 1) : 0;  // acc + half: see ErrorSum
+  TBFT_INDEPENDENT_LOOP
+  for (uint32_t i = 0; i < n; ++i) {
+    const int32_t acc = a[i] * sum.factor_a + b[i] * sum.factor_b;
+    out[i] = static_cast<int16_t>(clamp((acc + half) >> shift, -32767, 32767));
+  }
+  return sum.exponent + shift;
+}
+
+template <typename Error>
+void slice_any(const Error* e_y, int32_t pixels, int32_t channels_in, int32_t before,
+               int32_t channels_out, Error* e_x) {
+  for (int32_t p = 0; p < pixels; ++p) {
+    for (int32_t c = 0; c < channels_in; ++c) e_x[c] = e_y[before + c];
+    e_x += channels_in;
+    e_y += channels_out;
+  }
+}
+
+}  // namespace
+
 
 void add_s8_fwd(const AddParams& p, const int8_t* a, const int8_t* b, uint32_t n, int8_t* y) {
   add_s8_fwd_ref(p, a, b, n, y);
 }
 
 void add_s8_fwd_ref(const AddParams& p, const int8_t* a, const int8_t* b, uint32_t n, int8_t* y) {
+  TBFT_INDEPENDENT_LOOP
   for (uint32_t i = 0; i < n; ++i) {
-    const int32_t scaled_a = multiply_by_quantized_multiplier(
-        (a[i] - p.a_zero_point) * (1 << 20), p.a_multiplier, p.a_shift);
-    const int32_t scaled_b = multiply_by_quantized_multiplier(
-        (b[i] - p.b_zero_point) * (1 << 20), p.b_multiplier, p.b_shift);
+    const int32_t scaled_a = multiply_by_quantized_multiplier((a[i] - p.a_zero_point) * (1 << 20),
+                                                              p.a_multiplier, p.a_shift);
+    const int32_t scaled_b = multiply_by_quantized_multiplier((b[i] - p.b_zero_point) * (1 << 20),
+                                                              p.b_multiplier, p.b_shift);
     const int32_t sum = multiply_by_quantized_multiplier(wrapping_add(scaled_a, scaled_b),
                                                          p.out_multiplier, p.out_shift);
     y[i] = static_cast<int8_t>(clamp(wrapping_add(sum, p.out_zero_point), p.act_min, p.act_max));
@@ -34,61 +100,39 @@ void mask_pack(const int8_t* y, uint32_t n, int32_t act_min, int32_t act_max, bo
 }
 
 void mask_bwd(const int8_t* e, const uint8_t* mask, uint32_t n, int8_t* out) {
-  const uint32_t whole = n & ~7U;
-  for (uint32_t i = 0; i < whole; i += 8) {
-    const uint32_t bits = mask[i >> 3];
-    for (uint32_t j = 0; j < 8; ++j) {
-      out[i + j] = static_cast<int8_t>(e[i + j] & -static_cast<int32_t>((bits >> j) & 1));
-    }
-  }
-  for (uint32_t i = whole; i < n; ++i) {
-    out[i] = ((mask[i >> 3] >> (i & 7)) & 1) != 0 ? e[i] : int8_t{0};
-  }
+  mask_any(e, mask, n, out);
+}
+
+void mask_bwd(const int16_t* e, const uint8_t* mask, uint32_t n, int16_t* out) {
+  mask_any(e, mask, n, out);
 }
 
 void relu_bwd(const int8_t* e, const int8_t* y, uint32_t n, int32_t act_min, int32_t act_max,
               bool relu6, int8_t* out) {
-  // Bounds in int8 so that the loop stays in bytes: y passes when y > low and y <= high.
-  const int8_t low = static_cast<int8_t>(act_min);
-  const int8_t high = static_cast<int8_t>(relu6 ? act_max - 1 : 127);
-  if (relu6 && act_max <= -128) {
-    for (uint32_t i = 0; i < n; ++i) out[i] = 0;
-    return;
-  }
-  for (uint32_t i = 0; i < n; ++i) {
-    const int8_t pass = static_cast<int8_t>(-static_cast<int8_t>((y[i] > low) & (y[i] <= high)));
-    out[i] = static_cast<int8_t>(e[i] & pass);
-  }
+  relu_any(e, y, n, act_min, act_max, relu6, out);
 }
 
-int32_t error_add(const int8_t* a, int32_t a_exponent, const int8_t* b, int32_t b_exponent,
-                  uint32_t n, int8_t* out) {
-  int32_t lowest = a_exponent < b_exponent ? a_exponent : b_exponent;
-  const int32_t distance = a_exponent + b_exponent - 2 * lowest;
-  // Factors 2^shift, or 0 for an operand too small to matter beside the other.
-  int32_t factor_a = 1;
-  int32_t factor_b = 1;
-  if (distance > 16) {
-    (a_exponent < b_exponent ? factor_a : factor_b) = 0;
-    lowest += distance;
-  } else {
-    factor_a = 1 << (a_exponent - lowest);
-    factor_b = 1 << (b_exponent - lowest);
+void relu_bwd(const int16_t* e, const int8_t* y, uint32_t n, int32_t act_min, int32_t act_max,
+              bool relu6, int16_t* out) {
+  relu_any(e, y, n, act_min, act_max, relu6, out);
+}
+
+int32_t error_add(const ErrorView& a, int32_t a_exponent, const ErrorView& b, int32_t b_exponent,
+                  uint32_t n, int16_t* out) {
+  const ErrorSum sum = error_sum(a_exponent, b_exponent);
+  if (a.s8 != nullptr) {
+    return b.s8 != nullptr ? add_any(sum, a.s8, b.s8, n, out) : add_any(sum, a.s8, b.s16, n, out);
   }
+  return b.s8 != nullptr ? add_any(sum, a.s16, b.s8, n, out) : add_any(sum, a.s16, b.s16, n, out);
+}
+
+uint32_t error_magnitude_s16(const int16_t* e, uint32_t n) {
   int32_t largest = 0;
   for (uint32_t i = 0; i < n; ++i) {
-    const int32_t acc = a[i] * factor_a + b[i] * factor_b;
-    const int32_t size = acc < 0 ? -acc : acc;
+    const int32_t size = e[i] < 0 ? -e[i] : e[i];
     largest = size > largest ? size : largest;
   }
-  const int32_t shift = needed_shift(static_cast<uint32_t>(largest));
-  // acc + half cannot overflow: |acc| <= 127 * (2^16 + 1).
-  const int32_t half = shift > 0 ? 1 << (shift - 1) : 0;
-  for (uint32_t i = 0; i < n; ++i) {
-    const int32_t acc = a[i] * factor_a + b[i] * factor_b;
-    out[i] = static_cast<int8_t>(clamp((acc + half) >> shift, -127, 127));
-  }
-  return lowest + shift;
+  return static_cast<uint32_t>(largest);
 }
 
 void channel_pad_fwd(const int8_t* x, int32_t pixels, int32_t channels_in, int32_t before,
@@ -105,11 +149,12 @@ void channel_pad_fwd(const int8_t* x, int32_t pixels, int32_t channels_in, int32
 
 void channel_pad_bwd(const int8_t* e_y, int32_t pixels, int32_t channels_in, int32_t before,
                      int32_t channels_out, int8_t* e_x) {
-  for (int32_t p = 0; p < pixels; ++p) {
-    for (int32_t c = 0; c < channels_in; ++c) e_x[c] = e_y[before + c];
-    e_x += channels_in;
-    e_y += channels_out;
-  }
+  slice_any(e_y, pixels, channels_in, before, channels_out, e_x);
+}
+
+void channel_pad_bwd(const int16_t* e_y, int32_t pixels, int32_t channels_in, int32_t before,
+                     int32_t channels_out, int16_t* e_x) {
+  slice_any(e_y, pixels, channels_in, before, channels_out, e_x);
 }
 
 }  // namespace tbft

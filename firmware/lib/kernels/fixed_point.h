@@ -13,7 +13,8 @@ constexpr T clamp(T value, T low, T high) {
   return value < low ? low : (value > high ? high : value);
 }
 
-// a / 2^n rounded half up; a shift of 31 or more gives 0. Written so that no intermediate overflows.
+// a / 2^n rounded half up; a shift of 31 or more gives 0. Written so that no intermediate
+// overflows.
 constexpr int32_t rshift_round(int32_t a, int32_t n) {
   if (n == 0) return a;
   return n > 30 ? 0 : (a >> n) + ((a >> (n - 1)) & 1);
@@ -30,9 +31,10 @@ constexpr uint32_t magnitude(int32_t a) {
   return a < 0 ? uint32_t{0} - static_cast<uint32_t>(a) : static_cast<uint32_t>(a);
 }
 
-// Shift that brings integers of magnitude up to largest into [-127, 127] (with clamping of a rounded-up 128).
-constexpr int32_t needed_shift(uint32_t largest) {
-  const int32_t n = bitlen(largest) - 7;
+// Shift that brings integers of magnitude up to largest into bits bits and a sign (with clamping of
+// what rounds up to 2^bits).
+constexpr int32_t needed_shift(uint32_t largest, int32_t bits = 7) {
+  const int32_t n = bitlen(largest) - bits;
   return n > 0 ? n : 0;
 }
 
@@ -40,8 +42,12 @@ constexpr int8_t to_error(int32_t acc, int32_t shift) {
   return static_cast<int8_t>(clamp(rshift_round(acc, shift), -127, 127));
 }
 
-// New value of a stateful op's 8-bit shift state after a run whose largest magnitude was largest. The shift to write with is
-// max(state, needed_shift(largest)).
+constexpr int16_t to_wide_error(int32_t acc, int32_t shift) {
+  return static_cast<int16_t>(clamp(rshift_round(acc, shift), -32767, 32767));
+}
+
+// New value of a stateful op's 8-bit shift state after a run whose largest magnitude was largest.
+// The shift to write with is max(state, needed_shift(largest)).
 constexpr uint8_t next_shift_state(uint8_t state, uint32_t largest) {
   const int32_t needed = needed_shift(largest);
   if (needed >= state) return static_cast<uint8_t>(needed);
@@ -55,7 +61,8 @@ constexpr int32_t wrapping_add(int32_t a, int32_t b) {
 
 constexpr int32_t saturating_rounding_doubling_high_mul(int32_t a, int32_t b) {
   if (a == kInt32Min && b == kInt32Min) return kInt32Max;
-  // Truncation of (ab + nudge) / 2^31 with TFLite's sign-dependent nudge is the floor of (ab + 2^30) / 2^31.
+  // Truncation of (ab + nudge) / 2^31 with TFLite's sign-dependent nudge is the floor of (ab +
+  // 2^30) / 2^31.
   return static_cast<int32_t>((int64_t{a} * b + (int64_t{1} << 30)) >> 31);
 }
 
@@ -66,7 +73,8 @@ constexpr int32_t rounding_divide_by_pot(int32_t x, int32_t n) {
   return (x >> n) + ((x & mask) > threshold ? 1 : 0);
 }
 
-// TFLite's MultiplyByQuantizedMultiplier, double rounding; shift in [-31, 30]. x * 2^shift wraps to 32 bit.
+// TFLite's MultiplyByQuantizedMultiplier, double rounding; shift in [-31, 30]. x * 2^shift wraps to
+// 32 bit.
 constexpr int32_t multiply_by_quantized_multiplier(int32_t x, int32_t multiplier, int32_t shift) {
   const int32_t left = shift > 0 ? shift : 0;
   const int32_t right = shift > 0 ? 0 : -shift;

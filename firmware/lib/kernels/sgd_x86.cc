@@ -23,8 +23,8 @@ class Step8 {
   explicit Step8(const StepFactor& factor)
       : value_(_mm256_set1_epi64x(factor.value)),
         count_(_mm_cvtsi32_si128(factor.shift)),
-        // AVX2 has no arithmetic 64-bit shift: 2^63 is added before a logical one, and its shifted value taken off again.
-        // |product| <= 2^62 and half <= 2^61 leave room for it.
+        // AVX2 has no arithmetic 64-bit shift: 2^63 is added before a logical one, and its shifted
+        // value taken off again. |product| <= 2^62 and half <= 2^61 leave room for it.
         before_(_mm256_set1_epi64x(
             static_cast<int64_t>((uint64_t{1} << 63) + ((uint64_t{1} << factor.shift) >> 1)))),
         after_(_mm256_set1_epi64x(static_cast<int64_t>((uint64_t{1} << 63) >> factor.shift))) {}
@@ -88,8 +88,8 @@ uint32_t step_whole_vectors(const StepFactor& factor, uint32_t key, const Gradie
     const __m256i change = _mm256_blend_epi16(_mm256_srli_epi32(even, 16), odd, 0xaa);
     const __m256i before = _mm256_cvtepi8_epi16(x86::load_128(w + first + j));
     const __m256i after = _mm256_sub_epi16(before, change);
-    const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(after),
-                                          _mm256_extracti128_si256(after, 1));
+    const __m128i bytes =
+        _mm_packs_epi16(_mm256_castsi256_si128(after), _mm256_extracti128_si256(after, 1));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(w + first + j),
                      _mm_max_epi8(bytes, _mm_set1_epi8(-127)));
   }

@@ -19,7 +19,8 @@ uint32_t exp2_q24(int32_t d) {
 }
 
 constexpr int32_t kOneQ15 = 1 << 15;
-constexpr int64_t kFarthest = int64_t{1} << 30;  // logits farther than this from the largest count as this far
+constexpr int64_t kFarthest = int64_t{1}
+                              << 30;  // logits farther than this from the largest count as this far
 
 }  // namespace
 
@@ -45,8 +46,8 @@ void linear_s8_accumulators(const LossParams& p, const int8_t* x, const int8_t* 
 
 LossResult softmax_xent(const LossParams& p, const int32_t* acc, int32_t label, void* work,
                         int8_t* e) {
-  int32_t* const logit = static_cast<int32_t*>(work);       // u, then g
-  int32_t* const power = logit + p.classes;                 // v, at most 2^24
+  int32_t* const logit = static_cast<int32_t*>(work);  // u, then g
+  int32_t* const power = logit + p.classes;            // v, at most 2^24
   LossResult result = {0, 0, 0, false};
   for (int32_t i = 0; i < p.classes; ++i) {
     logit[i] = multiply_by_quantized_multiplier(acc[i], p.multiplier, p.shift);

@@ -1,14 +1,16 @@
-// Block-floating-point accumulation of gradients over a batch and integer SGD (docs/numerics.md, 4 and 5).
+// Block-floating-point accumulation of gradients over a batch and integer SGD (docs/numerics.md, 4
+// and 5).
 #pragma once
 
 #include <cstdint>
 
 namespace tbft {
 
-constexpr int16_t kEmptyExponent = -32768;  // the accumulator of a row that has received nothing yet
+constexpr int16_t kEmptyExponent =
+    -32768;  // the accumulator of a row that has received nothing yet
 
-// Adds g [n] * 2^g_exponent to acc [n] * 2^*exponent; both acc and *exponent are updated. An empty row's acc is not read.
-// |g| < 2^31; exponents within +-32000.
+// Adds g [n] * 2^g_exponent to acc [n] * 2^*exponent; both acc and *exponent are updated. An empty
+// row's acc is not read. |g| < 2^31; exponents within +-32000.
 void accumulate_row(const int32_t* g, int32_t g_exponent, uint32_t n, int16_t* acc,
                     int16_t* exponent);
 void accumulate_row_ref(const int32_t* g, int32_t g_exponent, uint32_t n, int16_t* acc,
@@ -28,15 +30,16 @@ struct SgdStep {
   uint32_t key;       // random_key(seed, step, tensor) of the tensor being updated
 };
 
-// Elements of a row in its tensor: element j of the row is number first + j * stride (conv2d: o * n and 1; depthwise
-// [ky,kx,c]: c and C). The number also selects its random bits.
+// Elements of a row in its tensor: element j of the row is number first + j * stride (conv2d: o * n
+// and 1; depthwise [ky,kx,c]: c and C). The number also selects its random bits.
 struct RowIndex {
   uint32_t first;
   uint32_t stride;
 };
 
-// w[first + j * stride] -= the update of acc[j] * 2^exponent, j = 0..n-1; w is the whole tensor. Skip a row whose exponent
-// is kEmptyExponent. The int32 form takes a gradient row directly (immediate updates).
+// w[first + j * stride] -= the update of acc[j] * 2^exponent, j = 0..n-1; w is the whole tensor.
+// Skip a row whose exponent is kEmptyExponent. The int32 form takes a gradient row directly
+// (immediate updates).
 void sgd_row_s8(const SgdStep& step, const NormalizedPair& rho, const int16_t* acc,
                 int32_t exponent, uint32_t n, const RowIndex& index, int8_t* w);
 void sgd_row_s8(const SgdStep& step, const NormalizedPair& rho, const int32_t* g, int32_t exponent,

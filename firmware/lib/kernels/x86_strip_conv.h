@@ -1,8 +1,9 @@
 // The convolution loop shared by the forward pass and the input gradient on x86.
 //
-// Lanes are eight output channels; input pixels enter as broadcast pairs of int16. The input rows that an output row
-// needs are widened into a strip (zero point taken off, padding as zeros) in which a kernel row's window is contiguous,
-// so no columns are built. Weights are repacked once per call to [block of 8 channels][ky][pair of k][8][2].
+// Lanes are eight output channels; input pixels enter as broadcast pairs of int16. The input rows
+// that an output row needs are widened into a strip (zero point taken off, padding as zeros) in
+// which a kernel row's window is contiguous, so no columns are built. Weights are repacked once per
+// call to [block of 8 channels][ky][pair of k][8][2].
 #pragma once
 
 #include "kernels/x86_vector.h"
@@ -66,34 +67,35 @@ inline void strip_remainder(int32_t pixels, const StripGeometry& geometry,
   }
 }
 
-// One output row, kBlocks blocks. store(block, pixel, accumulators).
-template <int kBlocks, typename Store>
+// One output row, kBlocks blocks.
+template <int kBlocks, typename Writer>
 inline void strip_row(const StripGeometry& geometry, const int16_t* const* rows, int32_t out_w,
-                      const int16_t* packed, Store store) {
+                      const int16_t* packed, Writer& writer) {
   int32_t ox = 0;
   for (; ox + kTilePixels <= out_w; ox += kTilePixels) {
     strip_tile<kTilePixels, kBlocks>(
         geometry, rows, ox * geometry.pixel_step, packed,
-        [&](int b, int p, __m256i acc) __attribute__((always_inline)) { store(b, ox + p, acc); });
+        [&](int b, int p, __m256i acc) __attribute__((always_inline)) { writer(b, ox + p, acc); });
   }
   if (ox < out_w) {
     strip_remainder<kTilePixels - 1, kBlocks>(
         out_w - ox, geometry, rows, ox * geometry.pixel_step, packed,
-        [&](int b, int p, __m256i acc) __attribute__((always_inline)) { store(b, ox + p, acc); });
+        [&](int b, int p, __m256i acc) __attribute__((always_inline)) { writer(b, ox + p, acc); });
   }
 }
 
+// int16 elements of a widened row, with one of slack for the last pair of an odd window.
+inline int64_t strip_pitch(const Conv2dShape& s) {
+  return (int64_t{s.out_w - 1} * s.stride_w + s.kernel_w) * s.in_c + 1;
+}
+
 // The widened input rows of the current window; a row is widened once however many windows hold it.
+// load(first, n, to) widens elements of the input.
+template <typename Load>
 class Strip {
  public:
-  Strip(const Conv2dShape& s, const int8_t* x, int32_t zero_point, int16_t* buffer)
-      : s_(s), x_(x), zero_point_(zero_point), buffer_(buffer) {
+  Strip(const Conv2dShape& s, Load load, int16_t* buffer) : s_(s), load_(load), buffer_(buffer) {
     for (int32_t& row : held_) row = kNone;
-  }
-
-  static int64_t pitch(const Conv2dShape& s) {
-    // One element of slack for the last pair of an odd window.
-    return (int64_t{s.out_w - 1} * s.stride_w + s.kernel_w) * s.in_c + 1;
   }
 
   // rows[ky] = start of the window row of output row oy.
@@ -101,7 +103,7 @@ class Strip {
     for (int32_t ky = 0; ky < s_.kernel_h; ++ky) {
       const int32_t iy = oy * s_.stride_h + ky - s_.pad_top;
       const int32_t slot = (iy + s_.pad_top) % s_.kernel_h;
-      int16_t* const row = buffer_ + slot * pitch(s_);
+      int16_t* const row = buffer_ + slot * strip_pitch(s_);
       if (held_[slot] != iy) widen(iy, row);
       held_[slot] = iy;
       rows[ky] = row;
@@ -112,7 +114,7 @@ class Strip {
   static constexpr int32_t kNone = INT32_MIN;
 
   void widen(int32_t iy, int16_t* row) const {
-    const int32_t length = static_cast<int32_t>(pitch(s_));
+    const int32_t length = static_cast<int32_t>(strip_pitch(s_));
     const int32_t whole = s_.in_w * s_.in_c;
     // pad_left is negative where an input gradient's first window starts inside the error's row.
     const int32_t start = s_.pad_left * s_.in_c;
@@ -121,13 +123,12 @@ class Strip {
     int32_t count = whole - skipped < length - begin ? whole - skipped : length - begin;
     if (iy < 0 || iy >= s_.in_h || count <= 0) begin = count = 0;
     for (int32_t i = 0; i < begin; ++i) row[i] = 0;
-    if (count > 0) widen_minus(x_ + iy * whole + skipped, count, zero_point_, row + begin);
+    if (count > 0) load_(iy * whole + skipped, count, row + begin);
     for (int32_t i = begin + count; i < length; ++i) row[i] = 0;
   }
 
   const Conv2dShape& s_;
-  const int8_t* x_;
-  int32_t zero_point_;
+  Load load_;
   int16_t* buffer_;
   int32_t held_[kMaxKernel];
 };
@@ -135,14 +136,16 @@ class Strip {
 inline bool strip_fits(const Conv2dShape& s) {
   if (s.kernel_h > kMaxKernel || s.kernel_w > kMaxKernel) return false;
   const int64_t pairs = (int64_t{s.kernel_w} * s.in_c + 1) / 2;
-  return s.kernel_h * Strip::pitch(s) <= kStripElements &&
+  return s.kernel_h * strip_pitch(s) <= kStripElements &&
          s.kernel_h * pairs * 16 <= kPackedElements;
 }
 
-// pack(block, to): packed weights of output channels 8 * block ... ; store(block, oy, ox, accumulators). Rows ascend.
-template <typename Pack, typename Store>
-inline void strip_conv(const Conv2dShape& s, const int8_t* x, int32_t zero_point, Pack pack,
-                       Store& store) {
+// Rows ascend. pack(block, to) writes the packed weights of output channels 8 * block ... .
+// sink.writer(block, count, oy) makes what receives a row's results of one or two blocks, as
+// writer(block - first, ox, accumulators); it is a value of its own so that its state stays in
+// registers. sink.done(writer) follows.
+template <typename Load, typename Pack, typename Sink>
+inline void strip_conv(const Conv2dShape& s, Load load, Pack pack, Sink& sink) {
   alignas(64) int16_t packed[kPackedElements];
   alignas(64) int16_t strip_buffer[kStripElements];
   const int32_t pairs = (s.kernel_w * s.in_c + 1) / 2;
@@ -150,7 +153,7 @@ inline void strip_conv(const Conv2dShape& s, const int8_t* x, int32_t zero_point
   const int32_t blocks = (s.out_c + 7) / 8;
   const int32_t room = kPackedElements / geometry.block_pitch;
   const int32_t group = room < blocks ? room : blocks;
-  Strip strip(s, x, zero_point, strip_buffer);
+  Strip<Load> strip(s, load, strip_buffer);
   const int16_t* rows[kMaxKernel];
   for (int32_t oy = 0; oy < s.out_h; ++oy) {
     strip.fill(oy, rows);
@@ -161,18 +164,14 @@ inline void strip_conv(const Conv2dShape& s, const int8_t* x, int32_t zero_point
       }
       int32_t b = 0;
       for (; b + 2 <= count; b += 2) {
-        store.begin(first + b, 2);
-        strip_row<2>(geometry, rows, s.out_w, packed + b * geometry.block_pitch,
-                     [&](int i, int32_t ox, __m256i acc) __attribute__((always_inline)) {
-                       store(i, oy, ox, acc);
-                     });
+        auto writer = sink.writer(first + b, 2, oy);
+        strip_row<2>(geometry, rows, s.out_w, packed + b * geometry.block_pitch, writer);
+        sink.done(writer);
       }
       if (b < count) {
-        store.begin(first + b, 1);
-        strip_row<1>(geometry, rows, s.out_w, packed + b * geometry.block_pitch,
-                     [&](int i, int32_t ox, __m256i acc) __attribute__((always_inline)) {
-                       store(i, oy, ox, acc);
-                     });
+        auto writer = sink.writer(first + b, 1, oy);
+        strip_row<1>(geometry, rows, s.out_w, packed + b * geometry.block_pitch, writer);
+        sink.done(writer);
       }
     }
   }

@@ -1,4 +1,5 @@
-// Eight int32 lanes at a time on AVX2, and on AVX512-VNNI where the build has it. Only the *_x86.cc files include this.
+// Eight int32 lanes at a time on AVX2, and on AVX512-VNNI where the build has it. Only the *_x86.cc
+// files include this.
 #pragma once
 
 #include <immintrin.h>
@@ -6,6 +7,7 @@
 #include <cstdint>
 
 #include "kernels/conv_shape.h"
+#include "kernels/error_view.h"
 
 namespace tbft {
 namespace x86 {
@@ -16,7 +18,8 @@ constexpr int kRegisters = 32;
 constexpr int kRegisters = 16;
 #endif
 
-// acc + a.even * b.even + a.odd * b.odd per 32-bit lane of int16 pairs; |a * b| < 2^30, so nothing saturates.
+// acc + a.even * b.even + a.odd * b.odd per 32-bit lane of int16 pairs; |a * b| < 2^30, so nothing
+// saturates.
 inline __m256i dot_pairs(__m256i acc, __m256i a, __m256i b) {
 #if defined(__AVX512VNNI__) && defined(__AVX512VL__)
   return _mm256_dpwssd_epi32(acc, a, b);
@@ -26,7 +29,9 @@ inline __m256i dot_pairs(__m256i acc, __m256i a, __m256i b) {
 }
 
 // Loads and stores of any alignment.
-inline __m256i load_256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+inline __m256i load_256(const void* p) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
 inline void store_256(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
 inline __m128i load_128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
 inline __m128i load_64(const void* p) { return _mm_loadl_epi64(static_cast<const __m128i*>(p)); }
@@ -119,7 +124,16 @@ class Requantize8 {
   __m256i bias_, zero_point_, low_, high_;
 };
 
-// to_error() of fixed_point.h, shift in [0, 24] and |acc| < 2^31 - 2^23, with the running maximum of |acc|.
+inline uint32_t largest_lane(__m256i v) {
+  uint32_t lanes[8];
+  store_256(lanes, v);
+  uint32_t result = 0;
+  for (const uint32_t lane : lanes) result = lane > result ? lane : result;
+  return result;
+}
+
+// to_error() of fixed_point.h, shift in [0, 24] and |acc| < 2^31 - 2^23, with the running maximum
+// of |acc|.
 class ErrorStore8 {
  public:
   explicit ErrorStore8(int32_t shift)
@@ -133,13 +147,7 @@ class ErrorStore8 {
     return _mm_max_epi8(narrow_to_s8(shifted), _mm_set1_epi8(-127));
   }
 
-  uint32_t largest() const {
-    uint32_t lanes[8];
-    store_256(lanes, largest_);
-    uint32_t result = 0;
-    for (const uint32_t lane : lanes) result = lane > result ? lane : result;
-    return result;
-  }
+  __m256i largest_lanes() const { return largest_; }
 
  private:
   __m128i count_;
@@ -166,6 +174,53 @@ inline void transpose_8x8(__m256i (&m)[8]) {
     m[i + 4] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x31);
   }
 }
+
+// Reads errors as int16 lanes, wide ones narrowed as error_value() does.
+class ErrorLoader {
+ public:
+  explicit ErrorLoader(const ErrorView& e)
+      : e_(e),
+        shift_(_mm_cvtsi32_si128(e.shift)),
+        carry_shift_(_mm_cvtsi32_si128(e.shift > 0 ? e.shift - 1 : 0)),
+        carry_(_mm256_set1_epi16(e.shift > 0 ? 1 : 0)),
+        limit_(_mm256_set1_epi16(static_cast<int16_t>((1 << e.bits) - 1))),
+        low_(_mm256_sub_epi16(_mm256_setzero_si256(), limit_)) {}
+
+  // Elements first .. first + 15; load_8 and load_4 read 8 and 4, in the low lanes.
+  __m256i load_16(int32_t first) const {
+    if (e_.s8 != nullptr) return _mm256_cvtepi8_epi16(load_128(e_.s8 + first));
+    return narrow(load_256(e_.s16 + first));
+  }
+  __m128i load_8(int32_t first) const {
+    if (e_.s8 != nullptr) return _mm_cvtepi8_epi16(load_64(e_.s8 + first));
+    return narrow(load_128(e_.s16 + first));
+  }
+  __m128i load_4(int32_t first) const {
+    if (e_.s8 != nullptr) return _mm_cvtepi8_epi16(_mm_cvtsi32_si128(load_dword(e_.s8 + first)));
+    return narrow(load_64(e_.s16 + first));
+  }
+
+  void widen(int32_t first, int32_t n, int16_t* to) const {
+    int32_t i = 0;
+    for (; i + 16 <= n; i += 16) store_256(to + i, load_16(first + i));
+    for (; i < n; ++i) to[i] = static_cast<int16_t>(error_value(e_, first + i));
+  }
+
+ private:
+  // (e >> shift) + bit shift - 1 of e, so that nothing leaves 16 bits.
+  __m256i narrow(__m256i e) const {
+    const __m256i up = _mm256_and_si256(_mm256_sra_epi16(e, carry_shift_), carry_);
+    const __m256i rounded = _mm256_add_epi16(_mm256_sra_epi16(e, shift_), up);
+    return _mm256_max_epi16(_mm256_min_epi16(rounded, limit_), low_);
+  }
+  __m128i narrow(__m128i e) const {
+    return _mm256_castsi256_si128(narrow(_mm256_castsi128_si256(e)));
+  }
+
+  ErrorView e_;
+  __m128i shift_, carry_shift_;
+  __m256i carry_, limit_, low_;
+};
 
 // to[i] = from[i] - zero_point.
 inline void widen_minus(const int8_t* from, int32_t n, int32_t zero_point, int16_t* to) {

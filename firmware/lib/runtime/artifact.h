@@ -65,6 +65,7 @@ enum class Opcode : uint8_t {
   kMaxPoolBwd = 24,
   kChannelPadBwd = 25,
   kErrorCopy = 26,
+  kAffineBwd = 27,
 };
 
 struct Op {

@@ -20,9 +20,11 @@ struct RoleRule {
   bool persistent;  // if in the arena: within the persistent bytes, else after them
 };
 
+constexpr uint32_t kEitherWidth = type_bit(ElementType::kInt8) | type_bit(ElementType::kInt16);
+
 constexpr RoleRule kRules[] = {
     {type_bit(ElementType::kInt8), true, false, false},   // activation
-    {type_bit(ElementType::kInt8), true, false, false},   // error
+    {kEitherWidth, true, false, false},                   // error
     {type_bit(ElementType::kInt8), true, true, true},     // weights
     {type_bit(ElementType::kInt32), true, true, true},    // bias
     {type_bit(ElementType::kInt32), false, true, false},  // multipliers

@@ -5,7 +5,6 @@
 #include "kernels/conv2d.h"
 #include "kernels/depthwise.h"
 #include "kernels/elementwise.h"
-#include "kernels/fixed_point.h"
 #include "kernels/pool.h"
 #include "runtime/op_shapes.h"
 
@@ -16,22 +15,7 @@ namespace {
 // artifact says.
 constexpr int64_t kMaxExponent = 30000;
 
-uint64_t convolution_macs(const Conv2dShape& s, bool depthwise) {
-  const uint64_t outputs = uint64_t{static_cast<uint32_t>(s.out_h)} *
-                           static_cast<uint32_t>(s.out_w) * static_cast<uint32_t>(s.out_c);
-  const uint64_t taps =
-      uint64_t{static_cast<uint32_t>(s.kernel_h)} * static_cast<uint32_t>(s.kernel_w);
-  return outputs * taps * (depthwise ? 1 : static_cast<uint32_t>(s.in_c));
-}
-
 }  // namespace
-
-template <typename T>
-const T* Executor::data(const Tensor& tensor) const {
-  const uint8_t* p =
-      tensor.place == Place::kConst ? artifact_->constant(tensor) : arena_ + tensor.offset;
-  return reinterpret_cast<const T*>(p);
-}
 
 void Executor::bind(const Artifact* artifact, uint8_t* arena) {
   artifact_ = artifact;
@@ -63,12 +47,14 @@ Work Executor::backward(uint16_t label, Trainer* trainer, LossResult* result) {
   const Program range = artifact_->program(ProgramKind::kBackward);
   for (uint32_t i = range.first; i < range.first + range.count; ++i) {
     const Op op = artifact_->op(i);
-    if (op.opcode != Opcode::kLinearLoss) {
+    if (op.opcode == Opcode::kLinearLoss) {
+      loss(op, label, result, &work);
+      if (!result->has_error) break;
+    } else if (op.opcode == Opcode::kMask) {
+      run_forward(op, &work);
+    } else {
       run_backward(op, trainer, &work);
-      continue;
     }
-    loss(op, label, result, &work);
-    if (!result->has_error) break;
   }
   return work;
 }
@@ -162,140 +148,6 @@ void Executor::loss(const Op& op, uint16_t label, LossResult* result, Work* work
   set_exponent(e, result->has_error ? result->exponent : 0);
   work->macs += x.elements() * header.classes;
   work->elements += header.classes;
-}
-
-void Executor::run_backward(const Op& op, Trainer* trainer, Work* work) {
-  const Tensor in = artifact_->tensor(op.in0);
-  const uint32_t n = static_cast<uint32_t>(in.elements());
-  switch (op.opcode) {
-    case Opcode::kConv2dBwdInput:
-    case Opcode::kDepthwiseBwdInput:
-      return input_gradient(op, work);
-    case Opcode::kConv2dBwdWeight:
-      return conv2d_weight_gradient(op, trainer, work);
-    case Opcode::kDepthwiseBwdWeight:
-      return depthwise_weight_gradient(op, trainer, work);
-    default:
-      break;
-  }
-  const Tensor out = artifact_->tensor(op.out);
-  switch (op.opcode) {
-    case Opcode::kMaskBwd:
-      mask_bwd(s8(in), arena_ + artifact_->tensor(op.in1).offset, n, s8(out));
-      break;
-    case Opcode::kReluBwd:
-      relu_bwd(s8(in), activation(op.in1), n, op.act_min, op.act_max, op.numbers[0] == 1, s8(out));
-      break;
-    case Opcode::kErrorAdd: {
-      const Tensor b = artifact_->tensor(op.in1);
-      set_exponent(out, tbft::error_add(s8(in), exponent(in), s8(b), exponent(b), n, s8(out)));
-      break;
-    }
-    case Opcode::kAveragePoolBwd:
-    case Opcode::kMaxPoolBwd:
-      pool_gradient(op);
-      break;
-    case Opcode::kChannelPadBwd:
-      channel_pad_bwd(s8(in), static_cast<int32_t>(in.shape[1] * in.shape[2]),
-                      static_cast<int32_t>(out.shape[3]), op.numbers[0],
-                      static_cast<int32_t>(in.shape[3]), s8(out));
-      set_exponent(out, exponent(in));
-      break;
-    case Opcode::kErrorCopy:
-      memcpy(s8(out), s8(in), in.bytes);
-      set_exponent(out, exponent(in));
-      break;
-    default:
-      return;  // the loader lets no other op into this program
-  }
-  work->elements += out.elements();
-}
-
-void Executor::pool_gradient(const Op& op) {
-  const Tensor ey = artifact_->tensor(op.in0);
-  const Tensor ex = artifact_->tensor(op.out);
-  const PoolShape shape = pool_shape(op, ex, ey);
-  const int32_t change = op.opcode == Opcode::kMaxPoolBwd
-                             ? max_pool_bwd(shape, s8(ey), activation(op.in1), s8(ex))
-                             : average_pool_bwd(shape, s8(ey), s8(ex));
-  set_exponent(ex, int64_t{exponent(ey)} + change);
-}
-
-void Executor::input_gradient(const Op& op, Work* work) {
-  const Tensor ey = artifact_->tensor(op.in0);
-  const Tensor ex = artifact_->tensor(op.out);
-  const Conv2dShape shape = conv_shape(op, ex, ey);
-  const int8_t* w = data<int8_t>(artifact_->tensor(op.weights));
-  const int16_t* q = data<int16_t>(artifact_->tensor(op.multipliers));
-  const bool depthwise = op.opcode == Opcode::kDepthwiseBwdInput;
-  const auto run = [&](int32_t shift) {
-    work->macs += convolution_macs(shape, depthwise);
-    return depthwise ? depthwise_s8_bwd_input(shape, s8(ey), w, q, shift, scratch(op), s8(ex))
-                     : conv2d_s8_bwd_input(shape, s8(ey), w, q, shift, scratch(op), s8(ex));
-  };
-  // The state is a guess that holds almost always; only an error that has grown since costs a
-  // second run.
-  uint8_t& state = states_[op.shift_state];
-  int32_t shift = state;
-  const uint32_t largest = run(shift);
-  if (needed_shift(largest) > shift) {
-    shift = needed_shift(largest);
-    run(shift);
-  }
-  state = next_shift_state(state, largest);
-  set_exponent(ex, int64_t{exponent(ey)} + op.t + shift);
-}
-
-namespace {
-
-struct RowReceiver {
-  Trainer* trainer;
-  Trainer::Node node;
-  int32_t exponent;
-  uint64_t updates;
-
-  static void take(void* context, const GradientRows& rows) {
-    RowReceiver* self = static_cast<RowReceiver*>(context);
-    for (int32_t r = 0; r < rows.count; ++r) {
-      self->updates +=
-          self->trainer->take_row(self->node, static_cast<uint32_t>(rows.first_row + r), rows.g[r],
-                                  rows.bias[r], self->exponent);
-    }
-  }
-};
-
-}  // namespace
-
-void Executor::conv2d_weight_gradient(const Op& op, Trainer* trainer, Work* work) {
-  const Tensor ey = artifact_->tensor(op.in0);
-  const Tensor x = artifact_->tensor(op.in1);
-  const Conv2dShape shape = conv_shape(op, x, ey);
-  RowReceiver receiver = {trainer, trainer->node(op.trained), exponent(ey), 0};
-  conv2d_s8_bwd_weight(shape, s8(ey), s8(x), x.zero_point, scratch(op), &RowReceiver::take,
-                       &receiver);
-  work->macs += convolution_macs(shape, false);
-  work->updates += receiver.updates;
-}
-
-void Executor::depthwise_weight_gradient(const Op& op, Trainer* trainer, Work* work) {
-  const Tensor ey = artifact_->tensor(op.in0);
-  const Trainer::Node node = trainer->node(op.trained);
-  int32_t* weights = static_cast<int32_t*>(scratch(op));
-  int32_t* bias = weights + size_t{node.rows} * node.row_length;
-  if (node.row_length == 0) {
-    bias_s8_bwd(s8(ey), static_cast<int32_t>(ey.shape[1] * ey.shape[2]),
-                static_cast<int32_t>(ey.shape[3]), bias);
-    work->elements += ey.elements();
-  } else {
-    const Tensor x = artifact_->tensor(op.in1);
-    const Conv2dShape shape = conv_shape(op, x, ey);
-    depthwise_s8_bwd_weight(shape, s8(ey), s8(x), x.zero_point, weights, bias);
-    work->macs += convolution_macs(shape, true);
-  }
-  for (uint32_t row = 0; row < node.rows; ++row) {
-    work->updates += trainer->take_row(node, row, weights + size_t{row} * node.row_length,
-                                       bias[row], exponent(ey));
-  }
 }
 
 }  // namespace tbft

@@ -6,6 +6,7 @@
 
 #include "kernels/softmax_xent.h"
 #include "runtime/artifact.h"
+#include "runtime/error_view_compat.h"
 #include "runtime/phase.h"
 #include "runtime/span.h"
 #include "runtime/trainer.h"
@@ -27,24 +28,44 @@ class Executor {
   int8_t* activation(uint32_t tensor) { return s8(artifact_->tensor(tensor)); }
 
  private:
+  // An error as an op reads it: a wide one narrowed, which changes its exponent.
+  struct ReadError {
+    ErrorView view;
+    int32_t exponent;
+  };
+
+  static bool is_wide(const Tensor& error) { return error.type == ElementType::kInt16; }
   int8_t* s8(const Tensor& tensor) const {
     return reinterpret_cast<int8_t*>(arena_ + tensor.offset);
   }
+  int16_t* s16(const Tensor& tensor) const {
+    return reinterpret_cast<int16_t*>(arena_ + tensor.offset);
+  }
   template <typename T>
-  const T* data(const Tensor& tensor) const;
+  const T* data(const Tensor& tensor) const {
+    const bool constant = tensor.place == Place::kConst;
+    return reinterpret_cast<const T*>(constant ? artifact_->constant(tensor)
+                                               : arena_ + tensor.offset);
+  }
   void* scratch(const Op& op) const { return arena_ + op.scratch_offset; }
   void set_exponent(const Tensor& error, int64_t exponent);
   int32_t exponent(const Tensor& error) const { return exponents_[error.exponent_slot]; }
+  ErrorView view(const Tensor& error) const;  // all bits
+  ReadError read(const Tensor& error, int32_t bits) const;
 
   void run_forward(const Op& op, Work* work);
   void convolution(const Op& op, Work* work);
   void add(const Op& op);
-  void run_backward(const Op& op, Trainer* trainer, Work* work);
   void loss(const Op& op, uint16_t label, LossResult* result, Work* work);
+
+  void run_backward(const Op& op, Trainer* trainer, Work* work);
+  void activation_gradient(const Op& op);
+  void move_error(const Op& op);
+  void pool_gradient(const Op& op);
   void input_gradient(const Op& op, Work* work);
+  void affine_gradient(const Op& op, Work* work);
   void conv2d_weight_gradient(const Op& op, Trainer* trainer, Work* work);
   void depthwise_weight_gradient(const Op& op, Trainer* trainer, Work* work);
-  void pool_gradient(const Op& op);
 
   const Artifact* artifact_ = nullptr;
   uint8_t* arena_ = nullptr;

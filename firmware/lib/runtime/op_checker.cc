@@ -153,6 +153,8 @@ StatusCode OpChecker::check() {
       return channel_pad_gradient();
     case Opcode::kErrorCopy:
       return error_copy();
+    case Opcode::kAffineBwd:
+      return affine_gradient();
   }
   return Code::kOpUnknown;
 }
@@ -171,8 +173,10 @@ bool fits_program(const Op& op, ProgramKind kind, bool first) {
     case ProgramKind::kBackward:
       break;
   }
-  // The loss comes first and once: it decides whether the rest runs.
-  return first ? op.opcode == Opcode::kLinearLoss : op.opcode >= Opcode::kConv2dBwdInput;
+  // The loss comes first and once: it decides whether the rest runs. Masks may be made late, from
+  // activations that are then freed.
+  if (first) return op.opcode == Opcode::kLinearLoss;
+  return op.opcode >= Opcode::kConv2dBwdInput || op.opcode == Opcode::kMask;
 }
 
 // With immediate updates a node's weights change as soon as its gradient is ready, so nothing of

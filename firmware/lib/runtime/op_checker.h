@@ -33,6 +33,13 @@ class OpChecker {
   bool load_image(uint32_t index, Role role, Tensor* out) const {
     return load(index, role, out) && out->shape[0] == 1;
   }
+  // Errors are narrow (int8) or wide (int16).
+  bool load_error(uint32_t index, Tensor* out) const {
+    return load_image(index, Role::kError, out);
+  }
+  bool load_error(uint32_t index, ElementType type, Tensor* out) const {
+    return load_error(index, out) && out->type == type;
+  }
   // Operands the opcode does not have must be absent, so that a plan means one thing only.
   bool absent(std::initializer_list<uint32_t> operands) const {
     for (const uint32_t operand : operands) {
@@ -51,6 +58,7 @@ class OpChecker {
   Code mask();
   Code linear_loss();
   Code input_gradient(bool depthwise);
+  Code affine_gradient();
   Code weight_gradient(bool depthwise);
   Code masked(bool bits);
   Code error_add();
@@ -65,6 +73,8 @@ class OpChecker {
   Code activation_limits() const;
   Code scratch(uint64_t needed, std::initializer_list<const Tensor*> operands) const;
   Code overlap(const Tensor& in, const Tensor& out, Overlap rule) const;
+  Code sum_overlap(const Tensor& operand, const Tensor& sum) const;
+  Code scaled_weights(const Tensor& ey) const;
   uint64_t row_lead(const Tensor& in, const Tensor& out) const;
 
   const Artifact& artifact_;

@@ -16,7 +16,7 @@ constexpr int32_t kMaxScaleExponent = 256;
 
 StatusCode OpChecker::linear_loss() {
   Tensor x, e, w, b;
-  if (!load_image(op_.in0, Role::kActivation, &x) || !load_image(op_.out, Role::kError, &e) ||
+  if (!load_image(op_.in0, Role::kActivation, &x) || !load_error(op_.out, ElementType::kInt8, &e) ||
       !load(op_.weights, Role::kWeights, &w) || !load(op_.bias, Role::kBias, &b) ||
       !parameters_trained(op_.weights, false) || !parameters_trained(op_.bias, true) ||
       !absent({op_.in1, op_.in2, op_.multipliers, op_.shifts})) {
@@ -36,20 +36,29 @@ StatusCode OpChecker::linear_loss() {
   return code == Code::kOk ? overlap(x, e, Overlap::kForbidden) : code;
 }
 
+// The factors of the weights that an input gradient scales on the fly, and their exponent.
+StatusCode OpChecker::scaled_weights(const Tensor& ey) const {
+  Tensor q;
+  if (!load(op_.multipliers, Role::kFactors, &q) || q.elements() != ey.shape[3]) {
+    return Code::kOpTensor;
+  }
+  if (op_.t < -kMaxScaleExponent || op_.t > kMaxScaleExponent) return Code::kOpNumber;
+  return Code::kOk;
+}
+
 StatusCode OpChecker::input_gradient(bool depthwise) {
-  Tensor ey, ex, w, q;
-  if (!load_image(op_.in0, Role::kError, &ey) || !load_image(op_.out, Role::kError, &ex) ||
-      !load(op_.weights, Role::kWeights, &w) || !load(op_.multipliers, Role::kFactors, &q) ||
-      !parameters_trained(op_.weights, false) || q.elements() != ey.shape[3] ||
+  Tensor ey, ex, w;
+  if (!load_error(op_.in0, &ey) || !load_error(op_.out, ElementType::kInt8, &ex) ||
+      !load(op_.weights, Role::kWeights, &w) || !parameters_trained(op_.weights, false) ||
       !absent({op_.in1, op_.in2, op_.bias, op_.shifts})) {
     return Code::kOpTensor;
   }
-  Code code = convolution_limits(ex, ey, w, depthwise);
+  Code code = scaled_weights(ey);
+  if (code == Code::kOk) code = convolution_limits(ex, ey, w, depthwise);
   if (code != Code::kOk) return code;
   const uint64_t taps = uint64_t{op_.kernel_h} * op_.kernel_w;
   if (!depthwise && taps * ey.shape[3] > kMaxInputGradientTerms) return Code::kOpLimit;
   if (op_.shift_state >= artifact_.header().shift_states) return Code::kOpNumber;
-  if (op_.t < -kMaxScaleExponent || op_.t > kMaxScaleExponent) return Code::kOpNumber;
   const Conv2dShape shape = conv_shape(op_, ex, ey);
   code = scratch(
       depthwise ? depthwise_s8_scratch_bytes(shape) : conv2d_s8_bwd_input_scratch_bytes(shape),
@@ -58,9 +67,33 @@ StatusCode OpChecker::input_gradient(bool depthwise) {
   return code == Code::kOk ? overlap(ey, ex, Overlap::kForbidden) : code;
 }
 
+// A sum is wide, so it may take the place of a wide operand only.
+StatusCode OpChecker::sum_overlap(const Tensor& operand, const Tensor& sum) const {
+  const bool wide = operand.type == ElementType::kInt16;
+  return overlap(operand, sum, wide ? Overlap::kSameStart : Overlap::kForbidden);
+}
+
+StatusCode OpChecker::affine_gradient() {
+  Tensor ey, other, ex, w;
+  if (!load_error(op_.in0, &ey) || (op_.in1 != kNone && !load_error(op_.in1, &other)) ||
+      !load_error(op_.out, ElementType::kInt16, &ex) || !load(op_.weights, Role::kWeights, &w) ||
+      !parameters_trained(op_.weights, false) || !absent({op_.in2, op_.bias, op_.shifts})) {
+    return Code::kOpTensor;
+  }
+  if (op_.kernel_h != 1 || op_.kernel_w != 1 || op_.stride_h != 1 || op_.stride_w != 1) {
+    return Code::kOpLimit;
+  }
+  Code code = scaled_weights(ey);
+  if (code == Code::kOk) code = convolution_limits(ex, ey, w, true);
+  if (code == Code::kOk) code = overlap(ey, ex, Overlap::kForbidden);
+  if (code != Code::kOk || op_.in1 == kNone) return code;
+  if (!same_shape(other, ex)) return Code::kOpGeometry;
+  return sum_overlap(other, ex);
+}
+
 StatusCode OpChecker::weight_gradient(bool depthwise) {
   Tensor ey, x;
-  if (!load_image(op_.in0, Role::kError, &ey) || op_.trained >= artifact_.trained_count() ||
+  if (!load_error(op_.in0, &ey) || op_.trained >= artifact_.trained_count() ||
       !absent({op_.in2, op_.out, op_.weights, op_.bias, op_.multipliers, op_.shifts})) {
     return Code::kOpTensor;
   }
@@ -87,7 +120,7 @@ StatusCode OpChecker::weight_gradient(bool depthwise) {
 
 StatusCode OpChecker::masked(bool bits) {
   Tensor e, keep;
-  if (!load_image(op_.in0, Role::kError, &e) ||
+  if (!load_error(op_.in0, &e) ||
       !load_image(op_.in1, bits ? Role::kMask : Role::kActivation, &keep) || op_.out != op_.in0 ||
       !absent({op_.in2, op_.weights, op_.bias, op_.multipliers, op_.shifts})) {
     return Code::kOpTensor;
@@ -99,45 +132,56 @@ StatusCode OpChecker::masked(bool bits) {
 
 StatusCode OpChecker::error_add() {
   Tensor a, b, out;
-  if (!load_image(op_.in0, Role::kError, &a) || !load_image(op_.in1, Role::kError, &b) ||
-      !load_image(op_.out, Role::kError, &out) ||
+  if (!load_error(op_.in0, &a) || !load_error(op_.in1, &b) ||
+      !load_error(op_.out, ElementType::kInt16, &out) ||
       !absent({op_.in2, op_.weights, op_.bias, op_.multipliers, op_.shifts})) {
     return Code::kOpTensor;
   }
   if (!same_shape(a, out) || !same_shape(b, out)) return Code::kOpGeometry;
-  const Code code = overlap(a, out, Overlap::kSameStart);
-  return code == Code::kOk ? overlap(b, out, Overlap::kSameStart) : code;
+  const Code code = sum_overlap(a, out);
+  return code == Code::kOk ? sum_overlap(b, out) : code;
 }
 
 StatusCode OpChecker::pool_gradient(bool maximum) {
   Tensor ey, ex, x;
-  if (!load_image(op_.in0, Role::kError, &ey) || !load_image(op_.out, Role::kError, &ex) ||
+  if (!load_error(op_.in0, &ey) || !load_error(op_.out, ey.type, &ex) ||
       (maximum ? !load_image(op_.in1, Role::kActivation, &x) : op_.in1 != kNone) ||
       !absent({op_.in2, op_.weights, op_.bias, op_.multipliers, op_.shifts})) {
     return Code::kOpTensor;
   }
   if (ex.shape[3] != ey.shape[3] || (maximum && !same_shape(x, ex))) return Code::kOpGeometry;
   Code code = geometry(ex, ey, false);
-  if (code == Code::kOk) code = overlap(ey, ex, Overlap::kForbidden);
+  if (code != Code::kOk) return code;
+  // Sums over all windows that hold an element, times the reciprocal of a window that is no power
+  // of two.
+  const uint64_t window = uint64_t{op_.kernel_h} * op_.kernel_w;
+  const uint64_t windows = uint64_t{(op_.kernel_h + op_.stride_h - 1) / op_.stride_h} *
+                           ((op_.kernel_w + op_.stride_w - 1) / op_.stride_w);
+  const bool power_of_two = (window & (window - 1)) == 0;
+  const uint64_t factor = maximum || power_of_two ? 1 : (2 * 32768 + window) / (2 * window);
+  const uint64_t largest = ey.type == ElementType::kInt16 ? 32767 : 127;
+  if (windows * largest * factor > 0x7fffffff) return Code::kOpLimit;
+  code = overlap(ey, ex, Overlap::kForbidden);
   if (code == Code::kOk && maximum) code = overlap(x, ex, Overlap::kForbidden);
   return code;
 }
 
 StatusCode OpChecker::channel_pad_gradient() {
   Tensor ey, ex;
-  if (!load_image(op_.in0, Role::kError, &ey) || !load_image(op_.out, Role::kError, &ex) ||
+  if (!load_error(op_.in0, &ey) || !load_error(op_.out, ey.type, &ex) ||
       !absent({op_.in1, op_.in2, op_.weights, op_.bias, op_.multipliers, op_.shifts})) {
     return Code::kOpTensor;
   }
   if (ex.shape[1] != ey.shape[1] || ex.shape[2] != ey.shape[2]) return Code::kOpGeometry;
-  if (op_.numbers[0] < 0 || int64_t{op_.numbers[0]} + ex.shape[3] > ey.shape[3])
+  if (op_.numbers[0] < 0 || int64_t{op_.numbers[0]} + ex.shape[3] > ey.shape[3]) {
     return Code::kOpNumber;
+  }
   return overlap(ey, ex, Overlap::kSameStart);
 }
 
 StatusCode OpChecker::error_copy() {
   Tensor a, out;
-  if (!load_image(op_.in0, Role::kError, &a) || !load_image(op_.out, Role::kError, &out) ||
+  if (!load_error(op_.in0, &a) || !load_error(op_.out, a.type, &out) ||
       !absent({op_.in1, op_.in2, op_.weights, op_.bias, op_.multipliers, op_.shifts})) {
     return Code::kOpTensor;
   }

@@ -41,4 +41,10 @@ inline PoolShape pool_shape(const Op& op, const Tensor& x, const Tensor& y) {
   return s;
 }
 
+inline uint64_t convolution_macs(const Conv2dShape& s, bool depthwise) {
+  const auto u = [](int32_t n) { return static_cast<uint64_t>(n); };
+  return u(s.out_h) * u(s.out_w) * u(s.out_c) * u(s.kernel_h) * u(s.kernel_w) *
+         (depthwise ? 1 : u(s.in_c));
+}
+
 }  // namespace tbft

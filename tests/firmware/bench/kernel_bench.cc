@@ -1,9 +1,10 @@
-// Speed of the kernels on the layers of ResNet-26 at 32x32, and of a whole training step made of them. One thread; prints
-// multiply-accumulates per second for each shape. Usage: tbft_kernel_bench [seconds per measurement]
+// Speed of the kernels on the layers of ResNet-26 at 32x32, and of a whole training step made of
+// them. One thread; prints multiply-accumulates per second for each shape. Usage: tbft_kernel_bench
+// [seconds per measurement]
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <chrono>
 #include <vector>
 
 #include "kernels/conv2d.h"
@@ -38,7 +39,8 @@ std::vector<T> random_values(size_t n, int32_t limit) {
   uint32_t state = 1;
   for (T& value : values) {
     state = state * 1664525U + 1013904223U;
-    value = static_cast<T>(static_cast<int32_t>((state >> 8) % static_cast<uint32_t>(2 * limit + 1)) - limit);
+    value = static_cast<T>(
+        static_cast<int32_t>((state >> 8) % static_cast<uint32_t>(2 * limit + 1)) - limit);
   }
   return values;
 }
@@ -105,7 +107,8 @@ tbft::Conv2dShape square(int32_t size, int32_t in_c, int32_t out_c, int32_t stri
   return {size, size, in_c, size / stride, size / stride, out_c, 3, 3, stride, stride, 1, 1};
 }
 
-// Everything that is not a convolution, for one residual block of this size: two affines, one addition, and their gradients.
+// Everything that is not a convolution, for one residual block of this size: two affines, one
+// addition, and their gradients.
 double measure_block_rest(int32_t size, int32_t channels) {
   const tbft::Conv2dShape s = {size, size, channels, size, size, channels, 1, 1, 1, 1, 0, 0};
   const size_t n = static_cast<size_t>(size * size * channels);
@@ -129,22 +132,19 @@ double measure_block_rest(int32_t size, int32_t channels) {
   const double backward = seconds_per_call([&] {
     tbft::depthwise_s8_bwd_input(s, e.data(), w.data(), q.data(), 10, scratch.data(), y.data());
   });
-  const double sum = seconds_per_call([&] {
-    tbft::add_s8_fwd(add, x.data(), e.data(), n32, y.data());
-  });
-  const double relu = seconds_per_call([&] {
-    tbft::relu_bwd(e.data(), x.data(), n32, 0, 127, false, y.data());
-  });
-  const double bias_time = seconds_per_call([&] {
-    tbft::bias_s8_bwd(e.data(), size * size, channels, sums.data());
-  });
-  const double error = seconds_per_call([&] {
-    tbft::error_add(e.data(), 3, x.data(), 1, n32, y.data());
-  });
-  std::printf("  %2dx%2dx%2d affine %.1f us, its input gradient %.1f, add %.1f, relu %.1f, bias %.1f, "
-              "error add %.1f\n",
-              size, size, channels, forward * 1e6, backward * 1e6, sum * 1e6, relu * 1e6,
-              bias_time * 1e6, error * 1e6);
+  const double sum =
+      seconds_per_call([&] { tbft::add_s8_fwd(add, x.data(), e.data(), n32, y.data()); });
+  const double relu =
+      seconds_per_call([&] { tbft::relu_bwd(e.data(), x.data(), n32, 0, 127, false, y.data()); });
+  const double bias_time =
+      seconds_per_call([&] { tbft::bias_s8_bwd(e.data(), size * size, channels, sums.data()); });
+  const double error =
+      seconds_per_call([&] { tbft::error_add(e.data(), 3, x.data(), 1, n32, y.data()); });
+  std::printf(
+      "  %2dx%2dx%2d affine %.1f us, its input gradient %.1f, add %.1f, relu %.1f, bias %.1f, "
+      "error add %.1f\n",
+      size, size, channels, forward * 1e6, backward * 1e6, sum * 1e6, relu * 1e6, bias_time * 1e6,
+      error * 1e6);
   return 2 * (forward + backward + relu + bias_time) + sum + error;
 }
 
@@ -173,8 +173,8 @@ int main(int argc, char** argv) {
       {"32->64 16x16/2", square(16, 32, 64, 2), 1, true},
       {"64->64 8x8", square(8, 64, 64, 1), 7, true},
   };
-  std::printf("form: %s\n%-16s %8s %10s %10s %10s   GMAC/s\n", TBFT_KERNELS_X86 ? "x86" : "portable",
-              "layer", "MMAC", "forward", "input", "weight");
+  std::printf("form: %s\n%-16s %8s %10s %10s %10s   GMAC/s\n",
+              TBFT_KERNELS_X86 ? "x86" : "portable", "layer", "MMAC", "forward", "input", "weight");
   Times total = {};
   double all_macs = 0;
   for (const Layer& layer : layers) {
@@ -189,14 +189,14 @@ int main(int argc, char** argv) {
     all_macs += layer.count * macs;
   }
   std::printf("everything else, per residual block:\n");
-  const double rest = 4 * (measure_block_rest(32, 16) + measure_block_rest(16, 32) +
-                           measure_block_rest(8, 64));
+  const double rest =
+      4 * (measure_block_rest(32, 16) + measure_block_rest(16, 32) + measure_block_rest(8, 64));
   const double update = measure_update();
   const double sample = total.forward + total.input + total.weight + rest;
-  std::printf("one sample, %.1f MMAC forward: convolutions forward %.3f ms, input gradient %.3f ms, "
-              "weight gradient with accumulation %.3f ms, the rest %.3f ms\n",
-              all_macs * 1e-6, total.forward * 1e3, total.input * 1e3, total.weight * 1e3,
-              rest * 1e3);
+  std::printf(
+      "one sample, %.1f MMAC forward: convolutions forward %.3f ms, input gradient %.3f ms, "
+      "weight gradient with accumulation %.3f ms, the rest %.3f ms\n",
+      all_macs * 1e-6, total.forward * 1e3, total.input * 1e3, total.weight * 1e3, rest * 1e3);
   std::printf("update of all weights %.3f ms\ntraining step, batch of 8: %.2f ms\n", update * 1e3,
               (8 * sample + update) * 1e3);
   return 0;

@@ -1,6 +1,6 @@
 """Writes the seeds of fuzz_artifact.cc: small networks of all operators. Run again when the artifact format changes.
 
-    python -m tests.firmware.fuzz.make_artifact_corpus
+python -m tests.firmware.fuzz.make_artifact_corpus
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def artifact(graph: Graph, blocks: str, mode: str) -> bytes:
     names = {"all": ("all",), "first": graph.blocks[:1], "last": graph.blocks[-1:]}[blocks]
     images = random_input(graph, 2)
     logits = forward(graph, images)[graph.output].reshape(2, -1)
-    vectors = [SelfTest(image, 1, row.astype(np.int8)) for image, row in zip(images, logits, strict=True)]
+    vectors = [
+        SelfTest(image, 1, row.astype(np.int8)) for image, row in zip(images, logits, strict=True)
+    ]
     return write_artifact(make_plan(graph, names, mode), {}, vectors)
 
 

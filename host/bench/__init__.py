@@ -1,0 +1,1 @@
+"""The figures this project promises, measured side by side with their references (``make bench``)."""

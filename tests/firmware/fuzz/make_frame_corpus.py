@@ -1,0 +1,67 @@
+"""Writes the seeds of fuzz_frame.cc: sessions with every request. Run again when the messages change.
+
+python -m tests.firmware.fuzz.make_frame_corpus
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from exporter.artifact_read import read_artifact
+from host.protocol import messages as m
+from host.protocol.codec import Message
+from host.protocol.frame import encode_frame
+
+CORPUS = Path(__file__).parent / "corpus"
+ARTIFACT = CORPUS / "artifact" / "small1-all-accumulate.tbfa"
+LOADED, FRAMED = 1, 2
+
+
+def framed(messages: Sequence[Message], loaded: bool = True) -> bytes:
+    """Input that the fuzzer frames itself."""
+    parts = [bytes([FRAMED | (LOADED if loaded else 0)])]
+    for message in messages:
+        body = message.pack()
+        parts.append(bytes([message.TYPE]) + len(body).to_bytes(2, "little") + body)
+    return b"".join(parts)
+
+
+def stream(messages: Sequence[Message]) -> bytes:
+    """Input that is a stream of frames."""
+    frames = [encode_frame(x.TYPE, i, x.pack()) for i, x in enumerate(messages, 1)]
+    return bytes([LOADED]) + b"".join(frames)
+
+
+def session(input_bytes: int) -> list[Message]:
+    """Every request that a loaded board takes."""
+    pixels = bytes(i % 256 for i in range(input_bytes))
+    rate = (0x66666666, -6)
+    return [
+        m.Identify(), m.Configure(1, 3), m.InputChunk(0, pixels[:100]), m.InputChunk(100, pixels[100:]),
+        m.CacheInput(0, 1, 0), m.CacheInput(1, 0, 1), m.InferInput(), m.InferSlot(1),
+        m.Train(*rate, 2, 1, (0, 1, 0)), m.TrainInput(*rate, 1, 1), m.Evaluate((1, 0)), m.SelfTest(),
+        m.TensorTable(0), m.ReadWeights(0, 0, 16), m.WriteWeights(1, 0, bytes(4)), m.WeightsHash(),
+        m.ReadEvents(0), m.Commit(), m.Abort(),
+    ]  # fmt: skip
+
+
+def main() -> None:
+    """Write all seeds."""
+    data = ARTIFACT.read_bytes()
+    artifact = read_artifact(data)
+    messages = session(artifact.tensors[artifact.input].nbytes)
+    upload: list[Message] = [m.ArtifactBegin(len(data), hashlib.sha256(data).digest())]
+    upload += [m.ArtifactChunk(at, data[at : at + 1008]) for at in range(0, len(data), 1008)]
+    upload.append(m.ArtifactEnd())
+    folder = CORPUS / "frame"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "session-framed").write_bytes(framed(messages))
+    (folder / "session-stream").write_bytes(stream(messages))
+    (folder / "upload-framed").write_bytes(framed([*upload, m.Identify()], loaded=False))
+    (folder / "unloaded-framed").write_bytes(framed(messages, loaded=False))
+
+
+if __name__ == "__main__":
+    main()
