@@ -24,8 +24,9 @@ VERSION = 1
 SAMPLES_PER_BATCH = 8192
 """Values of a tensor kept of each batch for the choice of its range."""
 BINS = 2048
-FRACTIONS = tuple(np.arange(100, 29, -2) / 100.0)
-"""Parts of the full range that are tried."""
+FRACTIONS = tuple(np.arange(100, 84, -1) / 100.0)
+"""Parts of the full range that are tried. Clipping more gains nothing on clean images and loses on shifted ones, whose
+activations are larger: on impulse noise the logits' error doubled when 0.3 was allowed."""
 OUTPUT_HEADROOM = 1.25
 """The logits' range beyond what calibration reached: fine-tuning moves them, and ties at a clipped top would cost predictions."""
 

@@ -213,7 +213,7 @@ def node_macs(graph: Graph, node: AnyNode) -> int:
         case Conv2d():
             return height * width * node.weight.size
         case DepthwiseConv2d():
-            return height * width * channels * node.weight.shape[0] * node.weight.shape[1]
+            return height * width * channels * int(node.weight[..., 0].size)
         case _:
             return 0
 

@@ -1,4 +1,5 @@
-// The firmware as a process of this computer: static storage and wiring. Speaks the wire protocol over standard input and output.
+// The firmware as a process of this computer: static storage and wiring. Speaks the wire protocol
+// over standard input and output.
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -105,10 +106,11 @@ int64_t read_artifact(const char* path) {
     return -1;
   }
   const size_t size = fread(g_artifact, 1, sizeof g_artifact, file);
-  const bool whole = fgetc(file) == EOF && ferror(file) == 0;
+  const bool whole = feof(file) != 0 && ferror(file) == 0;
   fclose(file);
   if (!whole) {
-    fprintf(stderr, "error: the artifact %s has more than %zu bytes\n", path, sizeof g_artifact);
+    fprintf(stderr, "error: the artifact %s cannot be read, or does not fit %zu bytes\n", path,
+            sizeof g_artifact);
     return -1;
   }
   return static_cast<int64_t>(size);

@@ -157,11 +157,8 @@ def _unit_bytes(field: Field, definitions: Definition) -> int:
 
 def cpp_text(definitions: Definition) -> str:
     """The source of `firmware/lib/wire/messages.h`."""
-    lines = [
-        f"// The messages of the wire protocol. {WARNING}",
-        "// clang-format off",
-        "#pragma once",
-    ]
+    lines = ["// clang-format off", f"// The messages of the wire protocol. {WARNING}"]
+    lines.append("#pragma once")
     lines += ["", "#include <cstddef>", "#include <cstdint>", ""]
     lines += ['#include "runtime/span.h"', '#include "wire/body.h"', "", "namespace tbft {"]
     lines += ["namespace wire {", ""]

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,24 @@ from exporter.artifact_read import read_artifact
 from exporter.calibration import calibrate
 from exporter.checkpoint_write import store_calibration
 from exporter.frontends import load_graph
+from host.cli import run_command
 from host.exporting import export_model
 from host.quantizing import quantized_graph
+from host.tune import main
 from tests.native import REPO, NativeBuild
 from tests.python import networks
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
 QUICK = ("--train-images", "24", "--test-images", "20", "--epochs", "2", "--data-source", "sample")
 
 
@@ -53,20 +66,28 @@ def environment(native_build: NativeBuild) -> dict[str, str]:
 
 
 @pytest.fixture
-def tune(environment: dict[str, str], tmp_path: Path) -> Run:
-    """Runs the command in an empty folder."""
+def tune(
+    native_build: NativeBuild,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Run]:
+    """Runs the command in an empty folder, within this process."""
+    monkeypatch.setenv("TBFT_NATIVE", str(native_build.binary))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    handler = signal.getsignal(signal.SIGTERM)
 
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "host.tune", *map(str, arguments)],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+    def run(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["host.tune", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            run_command(main)
+        captured = capsys.readouterr()
+        return Done(int(ended.value.code or 0), captured.out, captured.err)
 
-    return run
+    yield run
+    signal.signal(signal.SIGTERM, handler)
 
 
 def run_folder(where: Path) -> Path:
@@ -85,7 +106,16 @@ def test_a_run_leaves_everything_behind(
 ) -> None:
     out = tmp_path / "trained.safetensors"
     done = tune(
-        *("--artifact", export, "--checkpoint", checkpoint, "--checkpoint-out", out, "--lr", "0.01"),
+        *(
+            "--artifact",
+            export,
+            "--checkpoint",
+            checkpoint,
+            "--checkpoint-out",
+            out,
+            "--lr",
+            "0.01",
+        ),
         *(*QUICK, "--seed", "3"),
     )
     assert done.returncode == 0, done.stderr
@@ -118,7 +148,7 @@ def test_a_run_leaves_everything_behind(
     # The checkpoint makes the very same integers again.
     graph, *_ = quantized_graph(out)
     by_name = {node.name: node for node in graph.nodes}
-    fc = by_name["fc"].quant  # type: ignore[union-attr]
+    fc = by_name["fc"].quant
     assert fc is not None
     assert (np.ravel(fc.weight) == np.ravel(tensors["fc.weight"])).all()
     assert np.allclose(np.ravel(fc.weight * fc.weight_scale.reshape(-1, 1, 1, 1)),
@@ -169,11 +199,18 @@ def test_exports_on_the_spot(tune: Run, checkpoint: Path, tmp_path: Path) -> Non
     ],
 )
 def test_bad_input_is_one_sentence(
-    tune: Run, export: Path, arguments: tuple[str, ...], status: int, sentence: str
+    tune: Run,
+    export: Path,
+    checkpoint: Path,
+    arguments: tuple[str, ...],
+    status: int,
+    sentence: str,
 ) -> None:
-    given = arguments if {"--artifact", "--blocks"} & set(arguments) else (
-        "--artifact", str(export), *arguments,
-    )  # fmt: skip
+    given: tuple[str, ...] = ("--artifact", str(export), *arguments)
+    if "--artifact" in arguments:
+        given = arguments
+    elif "--blocks" in arguments:
+        given = ("--checkpoint", str(checkpoint), *arguments)
     wanted = arguments[0] == "--train-images"
     done = tune(*(QUICK[2:] if wanted else QUICK), *given)
     assert done.returncode == status, done.stdout + done.stderr

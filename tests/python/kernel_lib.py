@@ -33,9 +33,20 @@ def library() -> ctypes.CDLL:
     """The test library."""
     path = os.environ.get("TBFT_TESTLIB") or native.native().testlib
     lib = ctypes.CDLL(str(path))
-    for name in ("k_conv2d_bwd_input", "k_depthwise_bwd_input", "k_random_key", "k_random_bits16", "k_next_shift_state"):
+    for name in (
+        "k_conv2d_bwd_input",
+        "k_depthwise_bwd_input",
+        "k_random_key",
+        "k_random_bits16",
+        "k_next_shift_state",
+        "k_error_magnitude",
+    ):
         getattr(lib, name).restype = ctypes.c_uint32
-    for name in ("k_conv2d_scratch_bytes", "k_depthwise_scratch_bytes", "k_linear_loss_scratch_bytes"):
+    for name in (
+        "k_conv2d_scratch_bytes",
+        "k_depthwise_scratch_bytes",
+        "k_linear_loss_scratch_bytes",
+    ):
         getattr(lib, name).restype = ctypes.c_uint64
     for name in ("k_exp2_table", "k_log2_table"):
         getattr(lib, name).restype = ctypes.POINTER(ctypes.c_int32)
@@ -51,12 +62,35 @@ def call(name: str, *arguments: Any) -> int:
         elif isinstance(argument, np.ndarray):
             assert argument.flags.c_contiguous
             converted.append(ctypes.c_void_p(argument.ctypes.data))
+        elif isinstance(argument, ErrorView):
+            converted.append(ctypes.byref(argument.struct))
         elif isinstance(argument, ctypes.c_uint64):
             converted.append(argument)
         else:
             converted.append(ctypes.c_uint32(int(argument) & 0xFFFFFFFF))
     function: Callable[..., int] = getattr(library(), name)
     return function(*converted)
+
+
+class _ErrorView(ctypes.Structure):
+    _fields_ = [
+        ("s8", ctypes.c_void_p),
+        ("s16", ctypes.c_void_p),
+        ("shift", ctypes.c_int32),
+        ("bits", ctypes.c_int32),
+    ]
+
+
+class ErrorView:
+    """An int8 or int16 error as a kernel reads it; `shift` and `bits` narrow an int16 one. Keeps the array alive."""
+
+    def __init__(self, values: NDArray[Any] | None, shift: int = 0, bits: int = 7) -> None:
+        self.values = values
+        pointer = None if values is None else values.ctypes.data
+        narrow = values is not None and values.dtype == np.int8
+        self.struct = _ErrorView(
+            pointer if narrow else None, None if narrow else pointer, shift, bits
+        )
 
 
 @contextmanager
@@ -66,7 +100,9 @@ def guarded(shape: tuple[int, ...] | int, dtype: Any = np.int8) -> Iterator[NDAr
     block = np.full(size + 2 * _GUARD + 16, _FILL, dtype=np.uint8)
     start = _GUARD + (-(block.ctypes.data + _GUARD)) % 16
     yield block[start : start + size].view(dtype).reshape(shape)
-    assert (block[:start] == _FILL).all() and (block[start + size :] == _FILL).all(), "write outside the buffer"
+    assert (block[:start] == _FILL).all() and (block[start + size :] == _FILL).all(), (
+        "write outside the buffer"
+    )
 
 
 @dataclass(frozen=True)
@@ -82,7 +118,12 @@ class ConvCase:
     @property
     def out(self) -> tuple[int, int]:
         """Height and width of the output."""
-        (h, w), (kh, kw), (sh, sw), (top, left, bottom, right) = self.size, self.kernel, self.stride, self.pad
+        (h, w), (kh, kw), (sh, sw), (top, left, bottom, right) = (
+            self.size,
+            self.kernel,
+            self.stride,
+            self.pad,
+        )
         return (h + top + bottom - kh) // sh + 1, (w + left + right - kw) // sw + 1
 
     @property
@@ -102,7 +143,10 @@ def overlap_distance(case: ConvCase) -> int:
     """D of docs/artifact.md: how far the output must start before the input it overlaps."""
     oh, ow = case.out
     row_in, row_out = case.size[1] * case.channels[0], ow * case.channels[1]
-    return max(0, *((r + 1) * row_out - max(0, r * case.stride[0] - case.pad[0]) * row_in for r in range(oh)))
+    return max(
+        0,
+        *((r + 1) * row_out - max(0, r * case.stride[0] - case.pad[0]) * row_in for r in range(oh)),
+    )
 
 
 def conv_cases(count: int, seed: int) -> list[ConvCase]:
@@ -113,9 +157,14 @@ def conv_cases(count: int, seed: int) -> list[ConvCase]:
     while len(cases) < count:
         kernel = int(rng.choice([1, 2, 3, 5])), int(rng.choice([1, 2, 3, 5]))
         stride = int(rng.choice([1, 2, 3])), int(rng.choice([1, 2, 3]))
-        size = int(rng.choice([1, 2, 3, 4, 5, 6, 7, 8, 9, 32])), int(rng.choice([1, 2, 3, 4, 5, 6, 7, 8, 9, 32]))
+        size = (
+            int(rng.choice([1, 2, 3, 4, 5, 6, 7, 8, 9, 32])),
+            int(rng.choice([1, 2, 3, 4, 5, 6, 7, 8, 9, 32])),
+        )
         pad = tuple(int(rng.integers(0, kernel[i % 2])) for i in range(4))
-        case = ConvCase(size, (int(rng.choice(channels)), int(rng.choice(channels))), kernel, stride, pad)  # type: ignore[arg-type]
+        case = ConvCase(
+            size, (int(rng.choice(channels)), int(rng.choice(channels))), kernel, stride, pad
+        )  # type: ignore[arg-type]
         (oh, ow), (ic, oc) = case.out, case.channels
         if oh < 1 or ow < 1 or oh * ow * oc * ic * case.taps > 4_000_000:
             continue

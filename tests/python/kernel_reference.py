@@ -46,14 +46,35 @@ def rshift_round(a: Any, n: int) -> Any:
     return a if n == 0 else (a + (1 << (n - 1))) >> n
 
 
-def needed(largest: int) -> int:
-    """Shift that brings integers up to `largest` into int8."""
-    return max(0, int(largest).bit_length() - 7)
+def needed(largest: int, bits: int = 7) -> int:
+    """Shift that brings integers up to `largest` into so many bits and a sign."""
+    return max(0, int(largest).bit_length() - bits)
 
 
 def to_error(acc: I64, n: int) -> Int8:
     """Errors stored with shift n."""
     return np.clip(rshift_round(acc, n), -127, 127).astype(np.int8)
+
+
+def to_wide_error(acc: I64, n: int) -> NDArray[np.int16]:
+    """Wide errors stored with shift n."""
+    return np.clip(rshift_round(acc, n), -32767, 32767).astype(np.int16)
+
+
+def exact(acc: I64, wide: bool) -> tuple[NDArray[Any], int]:
+    """Exact normalisation: stored error and shift."""
+    n = needed(int(np.abs(acc).max(initial=0)), 15 if wide else 7)
+    return (to_wide_error(acc, n) if wide else to_error(acc, n)), n
+
+
+def narrowed(e: NDArray[Any], bits: int) -> tuple[I64, int]:
+    """An error as a convolution reads it, and the shift by which its exponent grows."""
+    wide = e.astype(np.int64)
+    if e.dtype == np.int8:
+        return wide, 0
+    n = needed(int(np.abs(wide).max(initial=0)), bits)
+    limit = 2**bits - 1
+    return np.clip(rshift_round(wide, n), -limit, limit), n
 
 
 def padded(case: ConvCase, x: I64) -> I64:
@@ -97,7 +118,7 @@ def scaled_weights(w: Int8, q: I64) -> I64:
     return (w.astype(np.int64) * q + 1024) >> 11
 
 
-def conv2d_bwd_input_acc(case: ConvCase, e: Int8, w: Int8, q: I64) -> I64:
+def conv2d_bwd_input_acc(case: ConvCase, e: NDArray[Any], w: Int8, q: I64) -> I64:
     """Exact input gradient of a convolution."""
     scaled = scaled_weights(w, q[:, None, None, None])
     full = padded(case, np.zeros((*case.size, case.channels[0]), dtype=np.int64))
@@ -107,7 +128,7 @@ def conv2d_bwd_input_acc(case: ConvCase, e: Int8, w: Int8, q: I64) -> I64:
     return full[top : top + h, left : left + w_in]
 
 
-def conv2d_bwd_weight(case: ConvCase, e: Int8, x: Int8, zero_point: int) -> tuple[I64, I64]:
+def conv2d_bwd_weight(case: ConvCase, e: NDArray[Any], x: Int8, zero_point: int) -> tuple[I64, I64]:
     """Gradients (O,kh,kw,I) and (O,)."""
     full = padded(case, x.astype(np.int64) - zero_point)
     columns = e.astype(np.int64).reshape(-1, case.channels[1])
@@ -126,7 +147,7 @@ def depthwise_acc(case: ConvCase, x: Int8, w: Int8, bias: I64, zero_point: int) 
     return acc
 
 
-def depthwise_bwd_input_acc(case: ConvCase, e: Int8, w: Int8, q: I64) -> I64:
+def depthwise_bwd_input_acc(case: ConvCase, e: NDArray[Any], w: Int8, q: I64) -> I64:
     """Exact input gradient of a depthwise convolution."""
     scaled = scaled_weights(w, q)
     full = padded(case, np.zeros((*case.size, case.channels[0]), dtype=np.int64))
@@ -136,7 +157,9 @@ def depthwise_bwd_input_acc(case: ConvCase, e: Int8, w: Int8, q: I64) -> I64:
     return full[top : top + h, left : left + w_in]
 
 
-def depthwise_bwd_weight(case: ConvCase, e: Int8, x: Int8, zero_point: int) -> tuple[I64, I64]:
+def depthwise_bwd_weight(
+    case: ConvCase, e: NDArray[Any], x: Int8, zero_point: int
+) -> tuple[I64, I64]:
     """Gradients (C,kh,kw) and (C,)."""
     full = padded(case, x.astype(np.int64) - zero_point)
     wide = e.astype(np.int64)
@@ -146,17 +169,17 @@ def depthwise_bwd_weight(case: ConvCase, e: Int8, x: Int8, zero_point: int) -> t
     return g, wide.sum(axis=(0, 1))
 
 
-def error_add(a: Int8, ea: int, b: Int8, eb: int) -> tuple[Int8, int]:
-    """Sum of two errors and its exponent."""
+def error_add(a: NDArray[Any], ea: int, b: NDArray[Any], eb: int) -> tuple[NDArray[Any], int]:
+    """Sum of two errors, wide, and its exponent."""
     low = min(ea, eb)
     wide_a, wide_b = a.astype(np.int64), b.astype(np.int64)
-    if abs(ea - eb) > 16:
+    if abs(ea - eb) > 15:
         low = max(ea, eb)
         acc = wide_a if ea > eb else wide_b
     else:
         acc = (wide_a << (ea - low)) + (wide_b << (eb - low))
-    n = needed(int(np.abs(acc).max(initial=0)))
-    return to_error(acc, n), low + n
+    stored, n = exact(acc, wide=True)
+    return stored, low + n
 
 
 EXP2 = [math.floor(2**24 * 2 ** (-j / 64) + 0.5) for j in range(65)]
@@ -172,7 +195,9 @@ def log2_q16(value: int) -> int:
     return (b << 16) + LOG2[j] + (((LOG2[j + 1] - LOG2[j]) * r) >> 10)
 
 
-def softmax_xent(acc: list[int], label: int, multiplier: int, shift: int) -> tuple[list[int], int, int, int, bool]:
+def softmax_xent(
+    acc: list[int], label: int, multiplier: int, shift: int
+) -> tuple[list[int], int, int, int, bool]:
     """Errors, their exponent, loss in Q16, prediction, and whether there is any error; Python integers."""
     u = [mbqm_int(a, multiplier, shift) for a in acc]
     d = [min(max(u) - value, 2**30) for value in u]
@@ -182,7 +207,10 @@ def softmax_xent(acc: list[int], label: int, multiplier: int, shift: int) -> tup
         j, r = f >> 6, f & 63
         v.append(0 if k >= 25 else (EXP2[j] - (((EXP2[j] - EXP2[j + 1]) * r) >> 6)) >> k)
     total = sum(v)
-    g = [((value << 15) + (total >> 1)) // total - (32768 if i == label else 0) for i, value in enumerate(v)]
+    g = [
+        ((value << 15) + (total >> 1)) // total - (32768 if i == label else 0)
+        for i, value in enumerate(v)
+    ]
     n = needed(max(abs(value) for value in g))
     e = [max(-127, min(127, rshift_round(value, n))) for value in g]
     loss = max(0, ((d[label] * 16 + log2_q16(total) - (24 << 16)) * 45426 + 32768) >> 16)
@@ -205,7 +233,9 @@ def accumulate(
     if exponent is not None:
         common = max(exponent, common)
     a = [0 if exponent is None else shift_or_zero(value, common - exponent) for value in acc]
-    total = [left + shift_or_zero(right, common - g_exponent) for left, right in zip(a, g, strict=True)]
+    total = [
+        left + shift_or_zero(right, common - g_exponent) for left, right in zip(a, g, strict=True)
+    ]
     if max(abs(value) for value in total) > limit:
         return [rshift_round(value, 1) for value in total], common + 1
     return total, common
@@ -231,7 +261,14 @@ def random16(key: int, index: int) -> int:
 
 
 def sgd(
-    value: int, acc: int, exponent: int, lr: tuple[int, int], rho: tuple[int, int], random: int, *, bias: bool
+    value: int,
+    acc: int,
+    exponent: int,
+    lr: tuple[int, int],
+    rho: tuple[int, int],
+    random: int,
+    *,
+    bias: bool,
 ) -> int:
     """Section 5 for one element."""
     m = (lr[0] * rho[0]) >> 31

@@ -105,10 +105,11 @@ class Work:
 
 
 _PACKED = (
-    "load configure set_learning_rate reset_weights cache_sample infer infer_cached train_sample "
-    "train_input end_batch read_trained write_trained weights_sha256 self_test commit restore "
-    "checkpoint_clear checkpoint_needed_bytes"
-).split()
+    *("load", "configure", "set_learning_rate", "reset_weights", "cache_sample", "infer"),
+    *("infer_cached", "train_sample", "train_input", "end_batch", "read_trained", "write_trained"),
+    *("weights_sha256", "self_test", "commit", "restore", "checkpoint_clear"),
+    "checkpoint_needed_bytes",
+)
 
 
 @cache

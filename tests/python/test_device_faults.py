@@ -73,7 +73,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_results_are_the_same(name: str) -> None:
-    port = FaultyPort(open_port(native_url()), FAULTS[name], seed=len(name))  # type: ignore[arg-type]
+    port = FaultyPort(open_port(native_url()), FAULTS[name], seed=len(name))
     with Device(port, "faulty://") as device:
         assert session(device) == undisturbed()
         if name != "split":
@@ -86,7 +86,7 @@ def test_results_are_the_same(name: str) -> None:
 class ScriptedPort:
     """A port whose other end is a function of the frames that come in."""
 
-    def __init__(self, answer) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, answer) -> None:
         self.timeout: float | None = None
         self._answer = answer
         self._decoder = FrameDecoder()
@@ -121,30 +121,32 @@ IDENTITY = m.IdentifyResponse(
 
 def test_silence_is_one_sentence() -> None:
     with pytest.raises(HostError, match=r"nothing at here answers \(Abort, .* s\)"):
-        Device(ScriptedPort(lambda frame: b""), "here", time_scale=0.01)  # type: ignore[no-untyped-call]
+        Device(ScriptedPort(lambda frame: b""), "here", time_scale=0.01)
 
 
 def test_noise_is_silence_too() -> None:
-    port = ScriptedPort(lambda frame: b"Guru Meditation Error\0")  # type: ignore[no-untyped-call]
+    port = ScriptedPort(lambda frame: b"Guru Meditation Error\0")
     with pytest.raises(HostError, match="nothing at here answers"):
         Device(port, "here", time_scale=0.01)
 
 
 def test_another_protocol_version_is_refused() -> None:
-    def answer(frame):  # type: ignore[no-untyped-def]
+    def answer(frame):
         if frame.type == m.Identify.TYPE:
             return encode_frame(frame.type | 0x80, frame.sequence, IDENTITY.pack())
         error = m.Error(m.WireStatus.WRONG_VERSION, 7, "other version")
         return encode_frame(m.Error.TYPE, frame.sequence, error.pack())
 
-    with pytest.raises(HostError, match=r"firmware 0\.0\.1\) speaks protocol version 7, expected 1"):
-        Device(ScriptedPort(answer), "here")  # type: ignore[no-untyped-call]
+    with pytest.raises(
+        HostError, match=r"firmware 0\.0\.1\) speaks protocol version 7, expected 1"
+    ):
+        Device(ScriptedPort(answer), "here")
 
 
 def test_progress_keeps_a_long_request_alive() -> None:
     asked = 0
 
-    def answer(frame):  # type: ignore[no-untyped-def]
+    def answer(frame):
         nonlocal asked
         asked += 1
         if asked < 8:
@@ -153,7 +155,7 @@ def test_progress_keeps_a_long_request_alive() -> None:
         body = m.WeightsHashResponse(bytes(32)).pack()
         return encode_frame(frame.type | 0x80, frame.sequence, body)
 
-    link = Link(ScriptedPort(answer), "here", time_scale=0.01)  # type: ignore[no-untyped-call]
+    link = Link(ScriptedPort(answer), "here", time_scale=0.01)
     seen: list[int] = []
     link.on_progress = lambda done, _total: seen.append(done)
     assert link.request(m.WeightsHash()).sha256 == bytes(32)
@@ -163,21 +165,23 @@ def test_progress_keeps_a_long_request_alive() -> None:
 def test_old_answers_logs_and_strange_notices_are_no_answers() -> None:
     logged: list[str] = []
 
-    def answer(frame):  # type: ignore[no-untyped-def]
+    def answer(frame):
         kind = frame.type | 0x80
-        old = encode_frame(kind, frame.sequence - 1 & 0xFFFF, m.WeightsHashResponse(b"o" * 32).pack())
+        old = encode_frame(
+            kind, frame.sequence - 1 & 0xFFFF, m.WeightsHashResponse(b"o" * 32).pack()
+        )
         log = encode_frame(m.Log.TYPE, frame.sequence, m.Log(1, "hello").pack())
         other = encode_frame(0x6F, frame.sequence, b"?")
         return old + log + other + encode_frame(kind, frame.sequence, b"n" * 32)
 
-    link = Link(ScriptedPort(answer), "here")  # type: ignore[no-untyped-call]
+    link = Link(ScriptedPort(answer), "here")
     link.on_log = lambda line: logged.append(line.text)
     assert link.request(m.WeightsHash()).sha256 == b"n" * 32
     assert logged == ["hello"]
 
 
 def test_an_answer_of_another_form_is_one_sentence() -> None:
-    port = ScriptedPort(lambda frame: encode_frame(frame.type | 0x80, frame.sequence, b"short"))  # type: ignore[no-untyped-call]
+    port = ScriptedPort(lambda frame: encode_frame(frame.type | 0x80, frame.sequence, b"short"))
     with pytest.raises(HostError, match="update host and firmware"):
         Link(port, "here").request(m.WeightsHash())
 
@@ -187,7 +191,7 @@ def test_a_pulled_cable_is_one_sentence() -> None:
         def read(self, size: int = 1) -> bytes:
             raise SerialException("device reports readiness to read but returned no data")
 
-    link = Link(Pulled(lambda frame: b""), "/dev/ttyUSB0")  # type: ignore[no-untyped-call]
+    link = Link(Pulled(lambda frame: b""), "/dev/ttyUSB0")
     with pytest.raises(HostError, match=r"the port /dev/ttyUSB0 is gone .* plug the board in"):
         link.request(m.WeightsHash())
     assert link.dead

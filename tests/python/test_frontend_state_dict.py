@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -151,6 +152,15 @@ def test_code_in_a_pickle_is_not_run(tmp_path: Path) -> None:
 
     torch.save({"conv1.weight": Evil()}, tmp_path / "net.pt")
     with pytest.raises(ExporterError, match="could run code"):
+        load_graph(tmp_path / "net.pt")
+
+
+def test_without_pytorch_the_message_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save(ResNet26(10).state_dict(), tmp_path / "net.pt")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ExporterError, match=r"pip install 'tbft\[train\]'"):
         load_graph(tmp_path / "net.pt")
 
 

@@ -9,7 +9,17 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.python import kernel_reference as reference
-from tests.python.kernel_lib import FAST, PORTABLE, REF, ConvCase, call, conv_cases, guarded, overlap_distance
+from tests.python.kernel_lib import (
+    FAST,
+    PORTABLE,
+    REF,
+    ConvCase,
+    ErrorView,
+    call,
+    conv_cases,
+    guarded,
+    overlap_distance,
+)
 
 Int8 = NDArray[np.int8]
 
@@ -34,6 +44,21 @@ def fill(rng: np.random.Generator, kind: str, shape: tuple[int, ...], low: int =
     if kind == "alternating":
         return rng.choice(np.array([low, 127], dtype=np.int8), size=shape)
     return rng.integers(low, 128, size=shape, dtype=np.int8)
+
+
+def error_cases(
+    rng: np.random.Generator, kind: str, shape: tuple[int, ...], bits: int
+) -> list[tuple[ErrorView, NDArray[np.int64]]]:
+    """A narrow and a wide error, each with the values a kernel reads from it."""
+    narrow = fill(rng, kind, shape, -127)
+    factor = int(rng.integers(1, 259)) if kind == "random" else 258
+    wide = (
+        (narrow.astype(np.int64) * factor + rng.integers(-1, 2, size=shape))
+        .clip(-32767, 32767)
+        .astype(np.int16)
+    )
+    read, shift = reference.narrowed(wide, bits)
+    return [(ErrorView(narrow), narrow.astype(np.int64)), (ErrorView(wide, shift, bits), read)]
 
 
 class Forward:
@@ -63,12 +88,29 @@ class Forward:
         fields = self.case.fields
         with guarded(int(call("k_conv2d_scratch_bytes", 0, fields))) as scratch:
             numbers = np.array(self.numbers, dtype=np.int32)
-            call("k_conv2d_fwd", variant, fields, x, self.w, self.bias, self.multiplier, self.shift, numbers, scratch, y)
+            call(
+                "k_conv2d_fwd",
+                variant,
+                fields,
+                x,
+                self.w,
+                self.bias,
+                self.multiplier,
+                self.shift,
+                numbers,
+                scratch,
+                y,
+            )
 
     def expected(self) -> Int8:
-        acc = reference.conv2d_acc(self.case, self.x, self.w, self.bias.astype(np.int64), self.numbers[0])
+        acc = reference.conv2d_acc(
+            self.case, self.x, self.w, self.bias.astype(np.int64), self.numbers[0]
+        )
         return reference.requantize(
-            acc, self.multiplier.astype(np.int64), self.shift.astype(np.int64), self.numbers  # type: ignore[arg-type]
+            acc,
+            self.multiplier.astype(np.int64),
+            self.shift.astype(np.int64),
+            self.numbers,  # type: ignore[arg-type]
         )
 
 
@@ -91,7 +133,10 @@ def test_forward_may_overlap_its_input() -> None:
             with guarded(max(distance + operands.x.size, expected.size)) as arena:
                 arena[distance : distance + operands.x.size] = operands.x.ravel()
                 operands.run_into(variant, arena[distance:], arena)
-                assert np.array_equal(arena[: expected.size].reshape(expected.shape), expected), (case, variant)
+                assert np.array_equal(arena[: expected.size].reshape(expected.shape), expected), (
+                    case,
+                    variant,
+                )
 
 
 def test_forward_without_bias() -> None:
@@ -104,10 +149,15 @@ def test_forward_without_bias() -> None:
     assert not with_zeros.any()
 
 
-def bwd_input(variant: int, case: ConvCase, e: Int8, w: Int8, q: NDArray[np.int16], shift: int) -> tuple[Int8, int]:
+def bwd_input(
+    variant: int, case: ConvCase, e: ErrorView, w: Int8, q: NDArray[np.int16], shift: int
+) -> tuple[Int8, int]:
     """Input error and largest magnitude."""
     fields = case.fields
-    with guarded((*case.size, case.channels[0])) as e_x, guarded(int(call("k_conv2d_scratch_bytes", 1, fields))) as scratch:
+    with (
+        guarded((*case.size, case.channels[0])) as e_x,
+        guarded(int(call("k_conv2d_scratch_bytes", 1, fields))) as scratch,
+    ):
         largest = call("k_conv2d_bwd_input", variant, fields, e, w, q, shift, scratch, e_x)
         return e_x.copy(), largest
 
@@ -117,17 +167,21 @@ def test_input_gradient_equals_reference(kind: str) -> None:
     for seed, case in enumerate(RESNET + CASES):
         rng = np.random.default_rng(seed)
         ic, oc = case.channels
-        e = fill(rng, kind, (*case.out, oc), -127)
         w = fill(rng, kind, (oc, *case.kernel, ic), -127)
-        q = rng.integers(0, 32768, size=oc, dtype=np.int16) if kind == "random" else np.full(oc, 32767, dtype=np.int16)
-        acc = reference.conv2d_bwd_input_acc(case, e, w, q.astype(np.int64))
-        largest = int(np.abs(acc).max())
-        for shift in {reference.needed(largest), int(rng.integers(0, 20))}:
-            expected = reference.to_error(acc, shift)
-            for variant in (REF, FAST, PORTABLE):
-                e_x, found = bwd_input(variant, case, e, w, q, shift)
-                assert found == largest, (case, variant)
-                assert np.array_equal(e_x, expected), (case, variant, shift)
+        q = (
+            rng.integers(0, 32768, size=oc, dtype=np.int16)
+            if kind == "random"
+            else np.full(oc, 32767, dtype=np.int16)
+        )
+        for e, read in error_cases(rng, kind, (*case.out, oc), bits=7):
+            acc = reference.conv2d_bwd_input_acc(case, read, w, q.astype(np.int64))
+            largest = int(np.abs(acc).max())
+            for shift in {reference.needed(largest), int(rng.integers(0, 20))}:
+                expected = reference.to_error(acc, shift)
+                for variant in (REF, FAST, PORTABLE):
+                    e_x, found = bwd_input(variant, case, e, w, q, shift)
+                    assert found == largest, (case, variant)
+                    assert np.array_equal(e_x, expected), (case, variant, shift)
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
@@ -140,12 +194,19 @@ def test_input_gradient_at_the_accumulators_limit(sign: int) -> None:
     acc = reference.conv2d_bwd_input_acc(case, e, w, q.astype(np.int64))
     assert int(np.abs(acc).max()) == 8192 * 127 * 2032
     for variant in (REF, FAST, PORTABLE):
-        e_x, largest = bwd_input(variant, case, e, w, q, 24)
+        e_x, largest = bwd_input(variant, case, ErrorView(e), w, q, 24)
         assert largest == 8192 * 127 * 2032
         assert np.array_equal(e_x, reference.to_error(acc, 24))
 
 
-def bwd_weight(variant: int, case: ConvCase, e: Int8, x: Int8, zero_point: int) -> tuple[NDArray[Any], NDArray[Any]]:
+def weight_gradient_bits(case: ConvCase) -> int:
+    """Bits of a wide error that a weight gradient reads."""
+    return max(7, min(11, 22 - (case.out[0] * case.out[1] - 1).bit_length()))
+
+
+def bwd_weight(
+    variant: int, case: ConvCase, e: ErrorView, x: Int8, zero_point: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Gradients (O,kh,kw,I) and (O,)."""
     fields = case.fields
     ic, oc = case.channels
@@ -163,14 +224,14 @@ def test_weight_gradient_equals_reference(kind: str) -> None:
     for seed, case in enumerate(RESNET + CASES):
         rng = np.random.default_rng(seed)
         ic, oc = case.channels
-        e = fill(rng, kind, (*case.out, oc), -127)
         x = fill(rng, kind, (*case.size, ic))
         zero_point = int(rng.choice([-128, -1, 0, 127]))
-        expected_g, expected_bias = reference.conv2d_bwd_weight(case, e, x, zero_point)
-        for variant in (REF, FAST, PORTABLE):
-            g, bias = bwd_weight(variant, case, e, x, zero_point)
-            assert np.array_equal(g, expected_g), (case, variant)
-            assert np.array_equal(bias, expected_bias), (case, variant)
+        for e, read in error_cases(rng, kind, (*case.out, oc), weight_gradient_bits(case)):
+            expected_g, expected_bias = reference.conv2d_bwd_weight(case, read, x, zero_point)
+            for variant in (REF, FAST, PORTABLE):
+                g, bias = bwd_weight(variant, case, e, x, zero_point)
+                assert np.array_equal(g, expected_g), (case, variant)
+                assert np.array_equal(bias, expected_bias), (case, variant)
 
 
 LARGE = [
@@ -191,18 +252,34 @@ def test_large_shapes(case: ConvCase) -> None:
     expected = operands.expected()
     rng = np.random.default_rng(6)
     ic, oc = case.channels
-    e = fill(rng, "random", (*case.out, oc), -127)
     q = rng.integers(0, 32768, size=oc, dtype=np.int16)
-    acc = reference.conv2d_bwd_input_acc(case, e, operands.w, q.astype(np.int64))
-    g_expected, bias_expected = reference.conv2d_bwd_weight(case, e, operands.x, operands.numbers[0])
     for variant in (FAST, PORTABLE):
         assert np.array_equal(operands.run(variant), expected)
-        e_x, largest = bwd_input(variant, case, e, operands.w, q, 15)
-        assert largest == int(np.abs(acc).max())
-        assert np.array_equal(e_x, reference.to_error(acc, 15))
-        g, bias = bwd_weight(variant, case, e, operands.x, operands.numbers[0])
-        assert np.array_equal(g, g_expected)
-        assert np.array_equal(bias, bias_expected)
+    for e, read in error_cases(rng, "random", (*case.out, oc), bits=7):
+        acc = reference.conv2d_bwd_input_acc(case, read, operands.w, q.astype(np.int64))
+        g_expected, bias_expected = reference.conv2d_bwd_weight(
+            case, read, operands.x, operands.numbers[0]
+        )
+        for variant in (FAST, PORTABLE):
+            e_x, largest = bwd_input(variant, case, e, operands.w, q, 15)
+            assert largest == int(np.abs(acc).max())
+            assert np.array_equal(e_x, reference.to_error(acc, 15))
+            g, bias = bwd_weight(variant, case, e, operands.x, operands.numbers[0])
+            assert np.array_equal(g, g_expected)
+            assert np.array_equal(bias, bias_expected)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_weight_gradient_at_the_accumulators_limit(sign: int) -> None:
+    """OH * OW = 65536 narrow errors and 2048 of eleven bits, every factor at its largest."""
+    for size, value, shift, bits in [((256, 256), 127, 0, 7), ((32, 64), 32767, 4, 11)]:
+        case = ConvCase(size, (3, 5), (1, 1), (1, 1), (0, 0, 0, 0))
+        e = np.full((*size, 5), sign * value, dtype=np.int8 if value == 127 else np.int16)
+        x = np.full((*size, 3), -128, dtype=np.int8)
+        for variant in (REF, FAST, PORTABLE):
+            g, bias = bwd_weight(variant, case, ErrorView(e, shift, bits), x, 127)
+            assert (g == sign * (2**bits - 1) * -255 * size[0] * size[1]).all()
+            assert (bias == sign * (2**bits - 1) * size[0] * size[1]).all()
 
 
 @pytest.mark.parametrize("case", LARGE, ids=str)
@@ -219,13 +296,21 @@ def test_large_overlap(case: ConvCase) -> None:
 def test_scratch_is_what_the_artifact_says() -> None:
     """The table at the end of docs/artifact.md."""
     for case in RESNET + CASES:
+
         def ru16(n: int) -> int:
             return (n + 15) // 16 * 16
 
         k, p = case.taps * case.channels[0], case.out[0] * case.out[1]
         assert call("k_conv2d_scratch_bytes", 0, case.fields) == 4 * ru16(k) * 2
-        assert call("k_conv2d_scratch_bytes", 1, case.fields) == 12 * ru16(case.taps * case.channels[1]) * 2
-        assert call("k_conv2d_scratch_bytes", 2, case.fields) == 4 * ru16(k) * 4 + 4 * ru16(p) * 2 + 16
+        assert (
+            call("k_conv2d_scratch_bytes", 1, case.fields)
+            == 12 * ru16(case.taps * case.channels[1]) * 2
+        )
+        assert (
+            call("k_conv2d_scratch_bytes", 2, case.fields) == 4 * ru16(k) * 4 + 4 * ru16(p) * 2 + 16
+        )
         assert call("k_depthwise_scratch_bytes", 0, case.fields) == ru16(2 * k)
-        assert call("k_depthwise_scratch_bytes", 2, case.fields) == ru16(4 * (case.taps + 1) * case.channels[0])
+        assert call("k_depthwise_scratch_bytes", 2, case.fields) == ru16(
+            4 * (case.taps + 1) * case.channels[0]
+        )
         assert call("k_linear_loss_scratch_bytes", k, 10) == 4 * ru16(k) * 2 + ru16(120)

@@ -28,7 +28,9 @@ def test_log2(value: int) -> None:
     assert abs(found / 65536 - math.log2(value)) < 1e-4
 
 
-def run_softmax(acc: list[int], label: int, multiplier: int, shift: int) -> tuple[list[int], int, int, int, bool]:
+def run_softmax(
+    acc: list[int], label: int, multiplier: int, shift: int
+) -> tuple[list[int], int, int, int, bool]:
     """The kernel, in the order of reference.softmax_xent."""
     n = len(acc)
     params = np.array([1, n, 0, multiplier, shift], dtype=np.int32)
@@ -51,14 +53,18 @@ accumulators = st.lists(st.integers(-(2**24), 2**24), min_size=2, max_size=40)
 @example([2**24, -(2**24)], 0, 2**31 - 1, 4)
 def test_softmax_equals_reference(acc: list[int], label: int, multiplier: int, shift: int) -> None:
     label %= len(acc)
-    assert run_softmax(acc, label, multiplier, shift) == reference.softmax_xent(acc, label, multiplier, shift)
+    assert run_softmax(acc, label, multiplier, shift) == reference.softmax_xent(
+        acc, label, multiplier, shift
+    )
 
 
 def test_extreme_logits() -> None:
     """Differences beyond 2^30 count as 2^30; the loss then exceeds 32 bit."""
     acc = [2**31 - 1, -(2**31), 0]
     for label in range(3):
-        assert run_softmax(acc, label, 2**31 - 1, 0) == reference.softmax_xent(acc, label, 2**31 - 1, 0)
+        assert run_softmax(acc, label, 2**31 - 1, 0) == reference.softmax_xent(
+            acc, label, 2**31 - 1, 0
+        )
 
 
 @given(st.lists(st.floats(-12, 12), min_size=2, max_size=20), st.integers(0, 19))
@@ -85,7 +91,10 @@ def test_linear_loss() -> None:
         label = int(rng.integers(classes))
         params = np.array([inputs, classes, -77, 2**30 + 12345, -4], dtype=np.int32)
         out = np.zeros(4, dtype=np.int64)
-        with guarded(int(call("k_linear_loss_scratch_bytes", inputs, classes))) as scratch, guarded(classes) as e:
+        with (
+            guarded(int(call("k_linear_loss_scratch_bytes", inputs, classes))) as scratch,
+            guarded(classes) as e,
+        ):
             call("k_linear_loss", params, x, w, bias, label, scratch, e, out)
             expected = reference.softmax_xent([int(a) for a in acc], label, 2**30 + 12345, -4)
             assert (e.tolist(), int(out[2]), int(out[0]), int(out[1]), bool(out[3])) == expected

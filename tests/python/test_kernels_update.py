@@ -21,13 +21,21 @@ def gradients(draw: st.DrawFn) -> list[int]:
     return draw(st.lists(st.integers(-bound, bound), min_size=1, max_size=70))
 
 
-@given(gradients(), EXPONENT, st.one_of(st.none(), EXPONENT), st.integers(0, 32767), st.integers(0, 2**32 - 1))
+@given(
+    gradients(),
+    EXPONENT,
+    st.one_of(st.none(), EXPONENT),
+    st.integers(0, 32767),
+    st.integers(0, 2**32 - 1),
+)
 @example([2**31 - 1, 1 - 2**31], 0, 0, 32767, 0)
 @example([20000, -20000], 0, 0, 32767, 0)
 @example([16383] * 40, 0, 0, 32767, 1)
 @example([1, -1], -60, 60, 32767, 1)
 @example([2**30, -(2**30)], -45, -14, 3, 1)
-def test_accumulate_row(g: list[int], g_exponent: int, exponent: int | None, top: int, seed: int) -> None:
+def test_accumulate_row(
+    g: list[int], g_exponent: int, exponent: int | None, top: int, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     before = [int(v) for v in rng.choice([-top, top, top // 3], size=len(g))]
     expected, expected_exponent = reference.accumulate(before, exponent, g, g_exponent, 14, 32767)
@@ -35,18 +43,33 @@ def test_accumulate_row(g: list[int], g_exponent: int, exponent: int | None, top
         with guarded(len(g), np.int16) as acc, guarded(1, np.int16) as slot:
             acc[...] = before
             slot[0] = EMPTY if exponent is None else exponent
-            call("k_accumulate_row", variant, np.array(g, dtype=np.int32), g_exponent, len(g), acc, slot)
+            call(
+                "k_accumulate_row",
+                variant,
+                np.array(g, dtype=np.int32),
+                g_exponent,
+                len(g),
+                acc,
+                slot,
+            )
             assert acc.tolist() == expected
             assert slot[0] == (EMPTY if expected_exponent is None else expected_exponent)
 
 
-@given(st.integers(1 - 2**31, 2**31 - 1), EXPONENT, st.one_of(st.none(), EXPONENT), st.integers(1 - 2**31, 2**31 - 1))
+@given(
+    st.integers(1 - 2**31, 2**31 - 1),
+    EXPONENT,
+    st.one_of(st.none(), EXPONENT),
+    st.integers(1 - 2**31, 2**31 - 1),
+)
 @example(2**31 - 1, 0, 0, 2**31 - 1)
 @example(2**30 - 1, 0, 0, 2**31 - 1)
 @example(1 - 2**30, 0, 0, 1 - 2**31)
 @example(0, 5, None, 7)
 def test_accumulate_bias(g: int, g_exponent: int, exponent: int | None, before: int) -> None:
-    expected, expected_exponent = reference.accumulate([before], exponent, [g], g_exponent, 30, 2**31 - 1)
+    expected, expected_exponent = reference.accumulate(
+        [before], exponent, [g], g_exponent, 30, 2**31 - 1
+    )
     acc = np.array([before], dtype=np.int32)
     slot = np.array([EMPTY if exponent is None else exponent], dtype=np.int16)
     call("k_accumulate_bias", g, g_exponent, acc, slot)
@@ -58,13 +81,29 @@ PAIR = st.one_of(st.just((0, 0)), st.tuples(st.integers(2**30, 2**31 - 1), st.in
 KEY = st.integers(0, 2**32 - 1)
 
 
-@given(PAIR, PAIR, st.integers(-80, 60), KEY, st.integers(0, 200), st.integers(1, 5), st.integers(1, 60), KEY)
+@given(
+    PAIR,
+    PAIR,
+    st.integers(-80, 60),
+    KEY,
+    st.integers(0, 200),
+    st.integers(1, 5),
+    st.integers(1, 60),
+    KEY,
+)
 @example((2**30, -5), (2**30, 3), -14, 1, 0, 1, 33, 1)
 @example((2**31 - 1, 0), (2**31 - 1, 0), 15, 1, 1, 1, 40, 2)
 @example((2**31 - 1, 0), (2**31 - 1, 0), -47, 1, 1, 3, 40, 2)
 @example((2**31 - 1, 0), (2**31 - 1, 0), -48, 1, 1, 1, 40, 2)
 def test_sgd_row(
-    lr: tuple[int, int], rho: tuple[int, int], exponent: int, key: int, first: int, stride: int, n: int, seed: int
+    lr: tuple[int, int],
+    rho: tuple[int, int],
+    exponent: int,
+    key: int,
+    first: int,
+    stride: int,
+    n: int,
+    seed: int,
 ) -> None:
     rng = np.random.default_rng(seed)
     # Half of the rows small, so that steps land inside the range of the weights.
@@ -74,7 +113,9 @@ def test_sgd_row(
     for j in range(n):
         index = first + j * stride
         random = reference.random16(key, index)
-        expected[index] = reference.sgd(int(w[index]), int(acc[j]), exponent, lr, rho, random, bias=False)
+        expected[index] = reference.sgd(
+            int(w[index]), int(acc[j]), exponent, lr, rho, random, bias=False
+        )
     pairs = np.array([*lr, *rho], dtype=np.int32)
     for variant in (REF, FAST):
         with guarded(w.shape) as out:
@@ -93,35 +134,78 @@ def test_sgd_row_over_all_shifts() -> None:
     for exponent in range(-70, 60):
         lr, rho = (int(rng.integers(2**30, 2**31)), 0), (int(rng.integers(2**30, 2**31)), 0)
         n, first = int(rng.integers(1, 100)), int(rng.integers(0, 9))
-        g = rng.integers(1 - 2**31, 2**31, size=n, dtype=np.int32) >> int(rng.choice([0, 8, 16, 24, 30]))
+        g = rng.integers(1 - 2**31, 2**31, size=n, dtype=np.int32) >> int(
+            rng.choice([0, 8, 16, 24, 30])
+        )
         w = rng.integers(-127, 128, size=first + n, dtype=np.int8)
         expected = w.copy()
         for j in range(n):
             random = reference.random16(99, first + j)
-            expected[first + j] = reference.sgd(int(w[first + j]), int(g[j]), exponent, lr, rho, random, bias=False)
+            expected[first + j] = reference.sgd(
+                int(w[first + j]), int(g[j]), exponent, lr, rho, random, bias=False
+            )
         with guarded(w.shape) as out:
             out[...] = w
-            call("k_sgd_row_s32", np.array([*lr, *rho], dtype=np.int32), 99, g, exponent, n, first, 1, out)
+            call(
+                "k_sgd_row_s32",
+                np.array([*lr, *rho], dtype=np.int32),
+                99,
+                g,
+                exponent,
+                n,
+                first,
+                1,
+                out,
+            )
             assert np.array_equal(out, expected), exponent
         acc = np.clip(g, -32767, 32767).astype(np.int16)
         for j in range(n):
             random = reference.random16(99, first + j)
-            expected[first + j] = reference.sgd(int(w[first + j]), int(acc[j]), exponent, lr, rho, random, bias=False)
+            expected[first + j] = reference.sgd(
+                int(w[first + j]), int(acc[j]), exponent, lr, rho, random, bias=False
+            )
         for variant in (REF, FAST):
             with guarded(w.shape) as out:
                 out[...] = w
-                call("k_sgd_row_s16", variant, np.array([*lr, *rho], dtype=np.int32), 99, acc, exponent, n, first, 1, out)
+                call(
+                    "k_sgd_row_s16",
+                    variant,
+                    np.array([*lr, *rho], dtype=np.int32),
+                    99,
+                    acc,
+                    exponent,
+                    n,
+                    first,
+                    1,
+                    out,
+                )
                 assert np.array_equal(out, expected), exponent
 
 
 @given(
-    PAIR, PAIR, st.integers(-80, 60), KEY, st.integers(0, 5000), st.integers(1 - 2**31, 2**31 - 1), st.integers(-(2**30), 2**30)
+    PAIR,
+    PAIR,
+    st.integers(-80, 60),
+    KEY,
+    st.integers(0, 5000),
+    st.integers(1 - 2**31, 2**31 - 1),
+    st.integers(-(2**30), 2**30),
 )
 @example((2**31 - 1, 0), (2**31 - 1, 0), 40, 1, 0, 2**31 - 1, 2**30)
 @example((2**31 - 1, 0), (2**31 - 1, 0), 15, 1, 0, 1 - 2**31, -(2**30))
 @example((2**31 - 1, 0), (2**31 - 1, 0), -47, 1, 0, 1 - 2**31, 0)
-def test_sgd_bias(lr: tuple[int, int], rho: tuple[int, int], exponent: int, key: int, index: int, acc: int, before: int) -> None:
-    expected = reference.sgd(before, acc, exponent, lr, rho, reference.random16(key, index), bias=True)
+def test_sgd_bias(
+    lr: tuple[int, int],
+    rho: tuple[int, int],
+    exponent: int,
+    key: int,
+    index: int,
+    acc: int,
+    before: int,
+) -> None:
+    expected = reference.sgd(
+        before, acc, exponent, lr, rho, reference.random16(key, index), bias=True
+    )
     bias = np.array([before], dtype=np.int32)
     call("k_sgd_bias", np.array([*lr, *rho], dtype=np.int32), key, acc, exponent, index, bias)
     assert bias[0] == expected
@@ -133,6 +217,17 @@ def test_stochastic_rounding_is_unbiased() -> None:
     # Step = acc * lr * rho = 1 * 0.3: mantissa 0.6 * 2^31, exponent -1.
     lr, rho = (round(0.6 * 2**31), -1), (2**30, 1)
     w = np.zeros(n, dtype=np.int8)
-    call("k_sgd_row_s16", FAST, np.array([*lr, *rho], dtype=np.int32), 7, np.ones(n, dtype=np.int16), 0, n, 0, 1, w)
+    call(
+        "k_sgd_row_s16",
+        FAST,
+        np.array([*lr, *rho], dtype=np.int32),
+        7,
+        np.ones(n, dtype=np.int16),
+        0,
+        n,
+        0,
+        1,
+        w,
+    )
     assert set(w.tolist()) == {-1, 0}
     assert abs(-float(w.mean()) - 0.3) < 0.01

@@ -75,7 +75,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [plain(item) for item in value]
     if isinstance(value, Record):
-        fields = dataclasses.fields(value)  # type: ignore[arg-type]
+        fields = dataclasses.fields(value)
         return {field.name: plain(getattr(value, field.name)) for field in fields}
     return value
 

@@ -13,14 +13,16 @@ import pytest
 
 from exporter import artifact as fmt
 from exporter.artifact import SelfTest, write_artifact
-from exporter.oracle.forward import forward
 from exporter.ops import Opcode, Role
+from exporter.oracle.forward import forward
 from exporter.plan import make_plan
 from tests.python.artifact_edit import Editor
 from tests.python.graph_factory import random_input, small_graph
 from tests.python.runtime_board import STATUS_NAMES, Board, RuntimeFault
 
-T, O, P, K, B = fmt.TENSORS, fmt.OPS, fmt.PROGRAMS, fmt.TRAINED_SECTION, fmt.BLOCKS
+TENSORS, OPS, PROGRAMS, TRAINED, BLOCKS = (
+    fmt.TENSORS, fmt.OPS, fmt.PROGRAMS, fmt.TRAINED_SECTION, fmt.BLOCKS,
+)  # fmt: skip
 NONE = 0xFFFF
 
 
@@ -44,15 +46,15 @@ def outcome(data: bytes, shift: int = 0, arena_bytes: int = 1 << 16) -> tuple[st
 
 def find(editor: Editor, opcode: Opcode, skip: int = 0) -> int:
     """Number of the first op of a kind."""
-    count = editor.section(O)[2]
-    return [i for i in range(count) if editor.get(O, i, "opcode") == opcode][skip]
+    count = editor.section(OPS)[2]
+    return [i for i in range(count) if editor.get(OPS, i, "opcode") == opcode][skip]
 
 
 def tensor_with(editor: Editor, role: Role, place: int) -> int:
-    count = editor.section(T)[2]
+    count = editor.section(TENSORS)[2]
     return next(
         i for i in range(count)
-        if editor.get(T, i, "role") == role and editor.get(T, i, "place") == place
+        if editor.get(TENSORS, i, "role") == role and editor.get(TENSORS, i, "place") == place
     )  # fmt: skip
 
 
@@ -106,7 +108,7 @@ def on_op(opcode: Opcode, field: str, value: int | Callable[[Editor, int], int],
     def make() -> Editor:
         editor = Editor(bytearray(good(mode=mode)))
         op = find(editor, opcode, skip)
-        editor.set(O, op, field, value(editor, op) if callable(value) else value)
+        editor.set(OPS, op, field, value(editor, op) if callable(value) else value)
         return editor
 
     return make
@@ -118,7 +120,7 @@ def on_tensor(
     def make() -> Editor:
         editor = Editor(bytearray(good()))
         index = tensor_with(editor, role, place)
-        editor.set(T, index, field, value(editor, index) if callable(value) else value)
+        editor.set(TENSORS, index, field, value(editor, index) if callable(value) else value)
         return editor
 
     return make
@@ -130,7 +132,7 @@ def on_constant(role: Role, at: int, data: bytes) -> Callable[[], Editor]:
     def make() -> Editor:
         editor = Editor(bytearray(good()))
         index = tensor_with(editor, role, 1)
-        start = editor.section(fmt.CONST)[0] + editor.get(T, index, "offset") + at
+        start = editor.section(fmt.CONST)[0] + editor.get(TENSORS, index, "offset") + at
         editor.data[start : start + len(data)] = data
         return editor
 
@@ -143,7 +145,7 @@ def i32(value: int) -> bytes:
 
 def other_op_tensor(opcode: Opcode, field: str) -> Callable[[Editor, int], int]:
     """Value of the same field in the first op of another kind."""
-    return lambda editor, op: editor.get(O, find(editor, opcode), field)
+    return lambda editor, op: editor.get(OPS, find(editor, opcode), field)
 
 
 loss_error = other_op_tensor(Opcode.LINEAR_LOSS, "out")
@@ -156,9 +158,9 @@ def overlapped(field: str, with_field: str, opcode: Opcode) -> Callable[[], Edit
     def make() -> Editor:
         editor = Editor(bytearray(good()))
         op = find(editor, opcode)
-        target, anchor = editor.get(O, op, field), editor.get(O, op, with_field)
-        offset = editor.get(T, anchor, "offset")
-        editor.set(T, target, "offset", offset)
+        target, anchor = editor.get(OPS, op, field), editor.get(OPS, op, with_field)
+        offset = editor.get(TENSORS, anchor, "offset")
+        editor.set(TENSORS, target, "offset", offset)
         return editor
 
     return make
@@ -188,19 +190,19 @@ RULES: dict[str, tuple[str, Callable[[], Editor]]] = {
     "section outside": ("bad_section", changed(("table", 0, "bytes", 0xFFFFFFF0))),
     "section count x size": ("bad_section", changed(("table", 1, "count", 0x08000001))),
     "three programs": ("bad_section", changed(("table", 3, "count", 2), ("table", 3, "bytes", 32))),
-    "tensor place": ("tensor_field", changed((T, 0, "place", 2))),
-    "tensor type": ("tensor_field", changed((T, 0, "type", 5))),
-    "tensor role": ("tensor_field", changed((T, 0, "role", 11))),
-    "activation in CONST": ("tensor_field", changed((T, 0, "place", 1))),
-    "activation type": ("tensor_field", changed((T, 0, "type", 4))),
-    "zero point": ("tensor_field", changed((T, 0, "zero_point", 128))),
+    "tensor place": ("tensor_field", changed((TENSORS, 0, "place", 2))),
+    "tensor type": ("tensor_field", changed((TENSORS, 0, "type", 5))),
+    "tensor role": ("tensor_field", changed((TENSORS, 0, "role", 11))),
+    "activation in CONST": ("tensor_field", changed((TENSORS, 0, "place", 1))),
+    "activation type": ("tensor_field", changed((TENSORS, 0, "type", 4))),
+    "zero point": ("tensor_field", changed((TENSORS, 0, "zero_point", 128))),
     "error slot": ("tensor_field", on_tensor(Role.ERROR, 0, "slot", NONE)),
-    "shape 0": ("tensor_shape", changed((T, 0, "c", 0))),
-    "shape x type": ("tensor_shape", changed((T, 0, "c", 77))),
-    "huge shape": ("tensor_shape", changed(*[(T, 0, f, 0xFFFF) for f in "nhwc"])),
-    "tensor alignment": ("tensor_alignment", changed((T, 0, "offset", 8))),
-    "tensor outside arena": ("tensor_outside", changed((T, 0, "offset", 0xFFFFFFF0))),
-    "activation among the persistent": ("tensor_outside", changed((T, 0, "offset", 0))),
+    "shape 0": ("tensor_shape", changed((TENSORS, 0, "c", 0))),
+    "shape x type": ("tensor_shape", changed((TENSORS, 0, "c", 77))),
+    "huge shape": ("tensor_shape", changed(*[(TENSORS, 0, f, 0xFFFF) for f in "nhwc"])),
+    "tensor alignment": ("tensor_alignment", changed((TENSORS, 0, "offset", 8))),
+    "tensor outside arena": ("tensor_outside", changed((TENSORS, 0, "offset", 0xFFFFFFF0))),
+    "activation among the persistent": ("tensor_outside", changed((TENSORS, 0, "offset", 0))),
     "weights behind the persistent": (
         "tensor_outside",
         on_tensor(Role.WEIGHTS, 0, "offset", lambda e, _: e.get("header", 0, "persistent_bytes")),
@@ -214,22 +216,22 @@ RULES: dict[str, tuple[str, Callable[[], Editor]]] = {
     "multiplier": ("op_number", on_constant(Role.MULTIPLIERS, 0, i32(-(1 << 30)))),
     "shift left": ("op_number", on_constant(Role.SHIFTS, 0, i32(31))),
     "shift right": ("op_number", on_constant(Role.SHIFTS, 0, i32(-32))),
-    "program": ("bad_program", changed((P, 2, "count", 1 << 31))),
-    "program end": ("bad_program", changed((P, 0, "first", 0xFFFFFFFF))),
-    "block": ("bad_block", changed((B, 0, "trained", 2))),
-    "trained kind": ("bad_trained", changed((K, 0, "kind", 3))),
-    "trained block": ("bad_trained", changed((K, 0, "block", 99))),
-    "trained rows": ("bad_trained", changed((K, 0, "rows", 3))),
-    "trained weights": ("bad_trained", changed((K, 0, "weights", NONE))),
-    "trained accumulator": ("bad_trained", changed((K, 0, "weight_accumulator", NONE))),
-    "trained rho": ("bad_trained", changed((K, 0, "rho_bias", 0))),
-    "opcode": ("op_unknown", changed((O, 0, "opcode", 99))),
-    "opcode 0": ("op_unknown", changed((O, 0, "opcode", 0))),
-    "flags": ("op_unknown", changed((O, 0, "flags", 2))),
-    "tensor number": ("op_tensor", changed((O, 0, "in0", 60000))),
-    "tensor none": ("op_tensor", changed((O, 0, "out", NONE))),
-    "unused operand": ("op_tensor", changed((O, 0, "in1", 0))),
-    "tensor role for op": ("op_tensor", on_op(Opcode.CONV2D, "in0", lambda e, o: e.get(O, o, "weights"))),
+    "program": ("bad_program", changed((PROGRAMS, 2, "count", 1 << 31))),
+    "program end": ("bad_program", changed((PROGRAMS, 0, "first", 0xFFFFFFFF))),
+    "block": ("bad_block", changed((BLOCKS, 0, "trained", 2))),
+    "trained kind": ("bad_trained", changed((TRAINED, 0, "kind", 3))),
+    "trained block": ("bad_trained", changed((TRAINED, 0, "block", 99))),
+    "trained rows": ("bad_trained", changed((TRAINED, 0, "rows", 3))),
+    "trained weights": ("bad_trained", changed((TRAINED, 0, "weights", NONE))),
+    "trained accumulator": ("bad_trained", changed((TRAINED, 0, "weight_accumulator", NONE))),
+    "trained rho": ("bad_trained", changed((TRAINED, 0, "rho_bias", 0))),
+    "opcode": ("op_unknown", changed((OPS, 0, "opcode", 99))),
+    "opcode 0": ("op_unknown", changed((OPS, 0, "opcode", 0))),
+    "flags": ("op_unknown", changed((OPS, 0, "flags", 2))),
+    "tensor number": ("op_tensor", changed((OPS, 0, "in0", 60000))),
+    "tensor none": ("op_tensor", changed((OPS, 0, "out", NONE))),
+    "unused operand": ("op_tensor", changed((OPS, 0, "in1", 0))),
+    "tensor role for op": ("op_tensor", on_op(Opcode.CONV2D, "in0", lambda e, o: e.get(OPS, o, "weights"))),
     "kernel": ("op_geometry", on_op(Opcode.CONV2D, "kernel_h", 2)),
     "kernel 0": ("op_limit", on_op(Opcode.CONV2D, "kernel_h", 0)),
     "kernel 16": ("op_limit", on_op(Opcode.CONV2D, "kernel_w", 16)),
@@ -238,7 +240,7 @@ RULES: dict[str, tuple[str, Callable[[], Editor]]] = {
     "padding": ("op_limit", on_op(Opcode.CONV2D, "pad_left", 3)),
     "padding geometry": ("op_geometry", on_op(Opcode.CONV2D, "pad_top", 0)),
     "pool padding": ("op_limit", on_op(Opcode.AVERAGE_POOL, "pad_right", 1)),
-    "activation range": ("op_number", changed((O, 0, "act_min", 1), (O, 0, "act_max", 0))),
+    "activation range": ("op_number", changed((OPS, 0, "act_min", 1), (OPS, 0, "act_max", 0))),
     "channels before": ("op_number", on_op(Opcode.CHANNEL_PAD, "number0", -1)),
     "channels behind": ("op_number", on_op(Opcode.CHANNEL_PAD, "number0", 1000)),
     "channels before, backward": ("op_number", on_op(Opcode.CHANNEL_PAD_BWD, "number0", 1 << 30)),
@@ -257,18 +259,18 @@ RULES: dict[str, tuple[str, Callable[[], Editor]]] = {
         "op_tensor",
         on_op(Opcode.CONV2D_BWD_INPUT, "out", other_op_tensor(Opcode.AFFINE_BWD, "out")),
     ),
-    "scratch size": ("op_scratch", on_op(Opcode.CONV2D, "scratch_bytes", lambda e, o: e.get(O, o, "scratch_bytes") - 16)),
+    "scratch size": ("op_scratch", on_op(Opcode.CONV2D, "scratch_bytes", lambda e, o: e.get(OPS, o, "scratch_bytes") - 16)),
     "scratch outside": ("op_scratch", on_op(Opcode.CONV2D, "scratch_offset", 0xFFFFFFF0)),
-    "scratch alignment": ("op_scratch", on_op(Opcode.CONV2D, "scratch_offset", lambda e, o: e.get(O, o, "scratch_offset") + 4)),
+    "scratch alignment": ("op_scratch", on_op(Opcode.CONV2D, "scratch_offset", lambda e, o: e.get(OPS, o, "scratch_offset") + 4)),
     "scratch over weights": ("op_persistent", on_op(Opcode.CONV2D, "scratch_offset", 0)),
     "scratch over input": (
         "op_overlap",
-        on_op(Opcode.CONV2D, "scratch_offset", lambda e, o: e.get(T, e.get(O, o, "in0"), "offset")),
+        on_op(Opcode.CONV2D, "scratch_offset", lambda e, o: e.get(TENSORS, e.get(OPS, o, "in0"), "offset")),
     ),
     "output over input": ("op_overlap", overlapped("out", "in0", Opcode.MAX_POOL)),
     "gradient over gradient": ("op_overlap", overlapped("out", "in0", Opcode.AVERAGE_POOL_BWD)),
-    "loss second": ("op_order", changed((P, 2, "first", 0))),
-    "backward op in front": ("op_order", lambda: _moved_program(P, 0)),
+    "loss second": ("op_order", changed((PROGRAMS, 2, "first", 0))),
+    "backward op in front": ("op_order", lambda: _moved_program(PROGRAMS, 0)),
     "update before use": ("op_order", lambda: _swapped_update()),
 }  # fmt: skip
 
@@ -284,10 +286,10 @@ def _moved_program(kind: int, record: int) -> Editor:
 def _swapped_update() -> Editor:
     """Immediate mode with a node's weight gradient in front of its input gradient."""
     editor = Editor(bytearray(good(mode="immediate")))
-    start = editor.section(O)[0]
-    for update in range(editor.section(O)[2]):
+    start = editor.section(OPS)[0]
+    for update in range(editor.section(OPS)[2]):
         before = update - 1
-        pair = (editor.get(O, before, "opcode"), editor.get(O, update, "opcode"))
+        pair = (editor.get(OPS, before, "opcode"), editor.get(OPS, update, "opcode"))
         if pair == (Opcode.CONV2D_BWD_INPUT, Opcode.CONV2D_BWD_WEIGHT):
             first, second = start + 64 * before, start + 64 * update
             records = editor.data[first : first + 64], editor.data[second : second + 64]
@@ -306,14 +308,14 @@ def test_each_broken_rule_is_named(rule: str) -> None:
 
 
 def test_the_record_is_named() -> None:
-    assert outcome(changed((T, 5, "role", 99))().sealed()) == ("tensor_field", 5)
+    assert outcome(changed((TENSORS, 5, "role", 99))().sealed()) == ("tensor_field", 5)
     editor = Editor(bytearray(good()))
     op = find(editor, Opcode.AVERAGE_POOL)
     assert outcome(on_op(Opcode.AVERAGE_POOL, "pad_top", 1)().sealed()) == ("op_limit", op)
-    assert outcome(changed((K, 2, "rows", 0))().sealed()) == ("bad_trained", 2)
+    assert outcome(changed((TRAINED, 2, "rows", 0))().sealed()) == ("bad_trained", 2)
 
 
-@pytest.mark.parametrize("number, mode", [(0, "accumulate"), (8, "immediate")])
+@pytest.mark.parametrize("number, mode", [(8, "accumulate"), (8, "immediate")])
 def test_every_field_of_every_record_mutated(number: int, mode: str) -> None:
     """Each load ends with a status in words, or the artifact then runs and trains, and its weights stay in range."""
     data = good(number, mode)

@@ -11,8 +11,8 @@ import pytest
 from exporter.artifact import SelfTest, write_artifact
 from exporter.graph import Graph
 from exporter.ops import Opcode, Phase
-from exporter.oracle.forward import forward
 from exporter.oracle.fixed import normalised
+from exporter.oracle.forward import forward
 from exporter.oracle.train import Oracle
 from exporter.plan import Plan, make_plan
 from tests.python.graph_factory import random_input, small_graph

@@ -1,4 +1,5 @@
-// Input gradient of the affine (1x1 depthwise convolution, stride 1), with the addition that usually follows it.
+// Input gradient of the affine (1x1 depthwise convolution, stride 1), with the addition that
+// usually follows it.
 #include "kernels/depthwise.h"
 #include "kernels/dispatch.h"
 #include "kernels/error_sum.h"

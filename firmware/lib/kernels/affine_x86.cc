@@ -67,8 +67,8 @@ bool affine_bwd_x86(int32_t pixels, int32_t channels, const ErrorView& e_y, int3
   __m256i scaled[kMaxBlocks];
   for (int32_t b = 0; b < blocks; ++b) scaled[b] = x86::scaled_weights(w + 8 * b, q + 8 * b);
   const x86::ErrorLoader errors(e_y);
-  const uint32_t largest = largest_of(pixels, blocks, errors, scaled,
-                                      [](int32_t, __m256i acc) { return acc; });
+  const uint32_t largest =
+      largest_of(pixels, blocks, errors, scaled, [](int32_t, __m256i acc) { return acc; });
   const int32_t shift = needed_shift(largest, 15);
   const int32_t own_exponent = exponent + t + shift;
   const RoundingShift8 own_shift(shift);
@@ -89,9 +89,8 @@ bool affine_bwd_x86(int32_t pixels, int32_t channels, const ErrorView& e_y, int3
   };
   const int32_t sum_shift = needed_shift(largest_of(pixels, blocks, errors, scaled, added), 15);
   const RoundingShift8 final_shift(sum_shift);
-  for_each_block(pixels, blocks, errors, scaled, [&](int32_t i, __m256i acc) {
-    store_s16(e_x + i, final_shift(added(i, acc)));
-  });
+  for_each_block(pixels, blocks, errors, scaled,
+                 [&](int32_t i, __m256i acc) { store_s16(e_x + i, final_shift(added(i, acc))); });
   *result = sum.exponent + sum_shift;
   return true;
 }

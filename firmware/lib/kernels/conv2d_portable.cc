@@ -121,9 +121,9 @@ void pack_errors(const Conv2dShape& s, const ErrorView& e_y, const Phase& py, co
 }
 
 // All input positions of one phase for one tile of input channels; returns the largest magnitude.
-uint32_t phase_bwd_input(const Conv2dShape& s, const ErrorView& e_y, const Phase& py, const Phase& px,
-                         const int16_t* scaled, int32_t first_channel, int32_t channels,
-                         int32_t shift, int16_t* columns, int8_t* e_x) {
+uint32_t phase_bwd_input(const Conv2dShape& s, const ErrorView& e_y, const Phase& py,
+                         const Phase& px, const int16_t* scaled, int32_t first_channel,
+                         int32_t channels, int32_t shift, int16_t* columns, int8_t* e_x) {
   const int32_t length = py.taps * px.taps * s.out_c;
   const int32_t pitch = static_cast<int32_t>(round_up_16(static_cast<uint64_t>(length)));
   uint32_t largest = 0;

@@ -43,8 +43,8 @@ uint32_t depthwise_s8_bwd_input_ref(const Conv2dShape& s, const ErrorView& e_y, 
             const int32_t x = ix + s.pad_left - kx;
             if (x < 0 || x % s.stride_w != 0 || x / s.stride_w >= s.out_w) continue;
             const int32_t e = (y / s.stride_h * s.out_w + x / s.stride_w) * s.in_c + c;
-            acc += error_value(e_y, e) *
-                   scaled_weight(w[(ky * s.kernel_w + kx) * s.in_c + c], q[c]);
+            acc +=
+                error_value(e_y, e) * scaled_weight(w[(ky * s.kernel_w + kx) * s.in_c + c], q[c]);
           }
         }
         if (magnitude(acc) > largest) largest = magnitude(acc);

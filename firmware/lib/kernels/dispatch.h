@@ -21,8 +21,9 @@ namespace tbft {
 void conv2d_s8_fwd_portable(const Conv2dShape& shape, const int8_t* x, const int8_t* w,
                             const int32_t* bias, const Requantization& rq, void* scratch,
                             int8_t* y);
-uint32_t conv2d_s8_bwd_input_portable(const Conv2dShape& shape, const ErrorView& e_y, const int8_t* w,
-                                      const int16_t* q, int32_t shift, void* scratch, int8_t* e_x);
+uint32_t conv2d_s8_bwd_input_portable(const Conv2dShape& shape, const ErrorView& e_y,
+                                      const int8_t* w, const int16_t* q, int32_t shift,
+                                      void* scratch, int8_t* e_x);
 void conv2d_s8_bwd_weight_portable(const Conv2dShape& shape, const ErrorView& e_y, const int8_t* x,
                                    int32_t x_zero_point, void* scratch, GradientSink sink,
                                    void* context);

@@ -32,7 +32,8 @@ void relu_any(const Error* e, const int8_t* y, uint32_t n, int32_t act_min, int3
   const int8_t all = none ? int8_t{0} : int8_t{1};
   TBFT_INDEPENDENT_LOOP
   for (uint32_t i = 0; i < n; ++i) {
-    const int8_t pass = static_cast<int8_t>(-static_cast<int8_t>((y[i] > low) & (y[i] <= high) & all));
+    const int8_t pass =
+        static_cast<int8_t>(-static_cast<int8_t>((y[i] > low) & (y[i] <= high) & all));
     out[i] = static_cast<Error>(e[i] & pass);
   }
 }
@@ -67,7 +68,6 @@ void slice_any(const Error* e_y, int32_t pixels, int32_t channels_in, int32_t be
 }
 
 }  // namespace
-
 
 void add_s8_fwd(const AddParams& p, const int8_t* a, const int8_t* b, uint32_t n, int8_t* y) {
   add_s8_fwd_ref(p, a, b, n, y);

@@ -38,9 +38,9 @@ void relu_bwd(const int8_t* e, const int8_t* y, uint32_t n, int32_t act_min, int
 void relu_bwd(const int16_t* e, const int8_t* y, uint32_t n, int32_t act_min, int32_t act_max,
               bool relu6, int16_t* out);
 
-// Sum of two errors of a tensor with several consumers, normalised exactly, wide; out is overwritten
-// and may be a.s16 or b.s16. Both are read as they are stored (shift and bits of the views do not
-// matter). Returns the exponent of out. Exponents within +-30000.
+// Sum of two errors of a tensor with several consumers, normalised exactly, wide; out is
+// overwritten and may be a.s16 or b.s16. Both are read as they are stored (shift and bits of the
+// views do not matter). Returns the exponent of out. Exponents within +-30000.
 int32_t error_add(const ErrorView& a, int32_t a_exponent, const ErrorView& b, int32_t b_exponent,
                   uint32_t n, int16_t* out);
 

@@ -6,8 +6,8 @@
 
 namespace tbft {
 
-// acc = a * factor_a + b * factor_b has this exponent. A factor is 2^0..2^15, or 0 for an operand too small to matter;
-// at least one is 1, so |acc| <= 32767 * (2^15 + 1) < 2^31 - 2^16.
+// acc = a * factor_a + b * factor_b has this exponent. A factor is 2^0..2^15, or 0 for an operand
+// too small to matter; at least one is 1, so |acc| <= 32767 * (2^15 + 1) < 2^31 - 2^16.
 struct ErrorSum {
   int32_t exponent;
   int32_t factor_a;

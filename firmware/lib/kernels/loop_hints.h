@@ -1,5 +1,6 @@
-// Before a loop whose iterations do not depend on each other even when an output is the very same array as an input: lets
-// the compiler vectorise it without a check for overlap, which in-place calls would fail.
+// Before a loop whose iterations do not depend on each other even when an output is the very same
+// array as an input: lets the compiler vectorise it without a check for overlap, which in-place
+// calls would fail.
 #pragma once
 
 #if defined(__clang__)

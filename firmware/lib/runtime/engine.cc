@@ -165,11 +165,11 @@ void Engine::finish_infer(int8_t* logits, uint16_t* prediction) {
   const int8_t* output = executor_.activation(artifact_.header().output);
   if (logits != nullptr) memcpy(logits, output, info_.classes);
   if (prediction == nullptr) return;
-  uint16_t best = 0;
-  for (uint16_t i = 1; i < info_.classes; ++i) {
+  uint32_t best = 0;
+  for (uint32_t i = 1; i < info_.classes; ++i) {
     if (output[i] > output[best]) best = i;
   }
-  *prediction = best;
+  *prediction = static_cast<uint16_t>(best);
 }
 
 Status Engine::infer(Span<const int8_t> input, int8_t* logits, uint16_t* prediction) {

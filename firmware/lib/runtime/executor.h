@@ -4,9 +4,9 @@
 
 #include <cstdint>
 
+#include "kernels/error_view.h"
 #include "kernels/softmax_xent.h"
 #include "runtime/artifact.h"
-#include "runtime/error_view_compat.h"
 #include "runtime/phase.h"
 #include "runtime/span.h"
 #include "runtime/trainer.h"
@@ -18,7 +18,9 @@ class Executor {
   // Both must outlive the executor's use. Forgets exponents and states.
   void bind(const Artifact* artifact, uint8_t* arena);
   void reset_states();
-  Span<uint8_t> shift_states() { return {states_, artifact_->header().shift_states}; }
+  Span<uint8_t> shift_states() {
+    return {states_, artifact_ == nullptr ? 0 : artifact_->header().shift_states};
+  }
 
   // PREFIX or TAIL; ops that only training needs run when `training`.
   Work forward(ProgramKind program, bool training);

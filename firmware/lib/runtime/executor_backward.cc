@@ -3,9 +3,9 @@
 #include "kernels/conv2d.h"
 #include "kernels/depthwise.h"
 #include "kernels/elementwise.h"
+#include "kernels/error_view.h"
 #include "kernels/fixed_point.h"
 #include "kernels/pool.h"
-#include "runtime/error_view_compat.h"
 #include "runtime/executor.h"
 #include "runtime/op_shapes.h"
 

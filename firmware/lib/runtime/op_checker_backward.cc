@@ -159,7 +159,7 @@ StatusCode OpChecker::pool_gradient(bool maximum) {
                            ((op_.kernel_w + op_.stride_w - 1) / op_.stride_w);
   const bool power_of_two = (window & (window - 1)) == 0;
   const uint64_t factor = maximum || power_of_two ? 1 : (2 * 32768 + window) / (2 * window);
-  const uint64_t largest = ey.type == ElementType::kInt16 ? 32767 : 127;
+  const uint64_t largest = ey.type == ElementType::kInt16 ? 32768 : 128;
   if (windows * largest * factor > 0x7fffffff) return Code::kOpLimit;
   code = overlap(ey, ex, Overlap::kForbidden);
   if (code == Code::kOk && maximum) code = overlap(x, ex, Overlap::kForbidden);

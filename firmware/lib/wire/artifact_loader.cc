@@ -14,7 +14,8 @@ constexpr uint32_t kArenaBytesAt = 48;
 }  // namespace
 
 Outcome Outcome::of(Status status) {
-  return {static_cast<uint16_t>(status.code), status.record, status.ok() ? "" : tbft::to_string(status.code)};
+  return {static_cast<uint16_t>(status.code), status.record,
+          status.ok() ? "" : tbft::to_string(status.code)};
 }
 
 Outcome Outcome::of(WireStatus status, uint32_t record) {

@@ -1,4 +1,5 @@
-// Takes an artifact piece by piece into its store, checks it as a whole and loads it; an interrupted upload can go on.
+// Takes an artifact piece by piece into its store, checks it as a whole and loads it; an
+// interrupted upload can go on.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +44,8 @@ class ArtifactLoader {
   const Outcome& loaded() const { return loaded_; }
   // Whether committed weights were restored when it was loaded.
   bool restored() const { return restored_; }
-  // Arena bytes that the stored artifact's header asks for, also when it was refused; 0 without one.
+  // Arena bytes that the stored artifact's header asks for, also when it was refused; 0 without
+  // one.
   uint32_t arena_bytes() const;
 
  private:

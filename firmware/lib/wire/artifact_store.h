@@ -13,9 +13,11 @@ class ArtifactStore {
  public:
   // Room in bytes.
   virtual uint32_t capacity() const = 0;
-  // Makes room for `total` bytes, at most the capacity; what was there is lost. False when the store failed.
+  // Makes room for `total` bytes, at most the capacity; what was there is lost. False when the
+  // store failed.
   virtual bool begin(uint32_t total) = 0;
-  // Bytes in ascending order without gaps; the range is within `total`. False when the store failed.
+  // Bytes in ascending order without gaps; the range is within `total`. False when the store
+  // failed.
   virtual bool write(uint32_t offset, Span<const uint8_t> data) = 0;
   // All bytes from the start, readable in place, aligned to 16.
   virtual const uint8_t* data() const = 0;

@@ -107,27 +107,48 @@ void Dispatcher::execute(const FrameView& frame) {
     return;
   }
   switch (frame.type) {
-    case IdentifyRequest::kType: return run(IdentifyRequest());
-    case AbortRequest::kType: return decode_and_run<AbortRequest>(frame);
-    case ConfigureRequest::kType: return decode_and_run<ConfigureRequest>(frame);
-    case ArtifactBeginRequest::kType: return decode_and_run<ArtifactBeginRequest>(frame);
-    case ArtifactChunkRequest::kType: return decode_and_run<ArtifactChunkRequest>(frame);
-    case ArtifactEndRequest::kType: return decode_and_run<ArtifactEndRequest>(frame);
-    case SelfTestRequest::kType: return decode_and_run<SelfTestRequest>(frame);
-    case InputChunkRequest::kType: return decode_and_run<InputChunkRequest>(frame);
-    case CacheInputRequest::kType: return decode_and_run<CacheInputRequest>(frame);
-    case TrainRequest::kType: return decode_and_run<TrainRequest>(frame);
-    case TrainInputRequest::kType: return decode_and_run<TrainInputRequest>(frame);
-    case InferInputRequest::kType: return decode_and_run<InferInputRequest>(frame);
-    case InferSlotRequest::kType: return decode_and_run<InferSlotRequest>(frame);
-    case EvaluateRequest::kType: return decode_and_run<EvaluateRequest>(frame);
-    case TensorTableRequest::kType: return decode_and_run<TensorTableRequest>(frame);
-    case ReadWeightsRequest::kType: return decode_and_run<ReadWeightsRequest>(frame);
-    case WriteWeightsRequest::kType: return decode_and_run<WriteWeightsRequest>(frame);
-    case WeightsHashRequest::kType: return decode_and_run<WeightsHashRequest>(frame);
-    case CommitRequest::kType: return decode_and_run<CommitRequest>(frame);
-    case ReadEventsRequest::kType: return decode_and_run<ReadEventsRequest>(frame);
-    default: return answer_error(Outcome::of(WireStatus::kUnknownRequest, frame.type));
+    case IdentifyRequest::kType:
+      return run(IdentifyRequest());
+    case AbortRequest::kType:
+      return decode_and_run<AbortRequest>(frame);
+    case ConfigureRequest::kType:
+      return decode_and_run<ConfigureRequest>(frame);
+    case ArtifactBeginRequest::kType:
+      return decode_and_run<ArtifactBeginRequest>(frame);
+    case ArtifactChunkRequest::kType:
+      return decode_and_run<ArtifactChunkRequest>(frame);
+    case ArtifactEndRequest::kType:
+      return decode_and_run<ArtifactEndRequest>(frame);
+    case SelfTestRequest::kType:
+      return decode_and_run<SelfTestRequest>(frame);
+    case InputChunkRequest::kType:
+      return decode_and_run<InputChunkRequest>(frame);
+    case CacheInputRequest::kType:
+      return decode_and_run<CacheInputRequest>(frame);
+    case TrainRequest::kType:
+      return decode_and_run<TrainRequest>(frame);
+    case TrainInputRequest::kType:
+      return decode_and_run<TrainInputRequest>(frame);
+    case InferInputRequest::kType:
+      return decode_and_run<InferInputRequest>(frame);
+    case InferSlotRequest::kType:
+      return decode_and_run<InferSlotRequest>(frame);
+    case EvaluateRequest::kType:
+      return decode_and_run<EvaluateRequest>(frame);
+    case TensorTableRequest::kType:
+      return decode_and_run<TensorTableRequest>(frame);
+    case ReadWeightsRequest::kType:
+      return decode_and_run<ReadWeightsRequest>(frame);
+    case WriteWeightsRequest::kType:
+      return decode_and_run<WriteWeightsRequest>(frame);
+    case WeightsHashRequest::kType:
+      return decode_and_run<WeightsHashRequest>(frame);
+    case CommitRequest::kType:
+      return decode_and_run<CommitRequest>(frame);
+    case ReadEventsRequest::kType:
+      return decode_and_run<ReadEventsRequest>(frame);
+    default:
+      return answer_error(Outcome::of(WireStatus::kUnknownRequest, frame.type));
   }
 }
 
@@ -263,9 +284,10 @@ bool Dispatcher::step() {
   }
   const uint32_t slot = job_.slots[job_.done];
   events_.set_context(job_.sequence, static_cast<uint8_t>(job_.done));
-  const Status status = job_.type == TrainRequest::kType
-                            ? step_train(slot)
-                            : engine_.infer_cached(slot, nullptr, &job_.predictions[job_.done], nullptr);
+  const Status status =
+      job_.type == TrainRequest::kType
+          ? step_train(slot)
+          : engine_.infer_cached(slot, nullptr, &job_.predictions[job_.done], nullptr);
   if (!status.ok()) {
     fail_job(Outcome::of(status));
     return true;

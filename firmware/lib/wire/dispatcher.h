@@ -1,4 +1,5 @@
-// Executes the requests of the wire protocol (docs/protocol.md) on an engine. No heap; all buffers are members or the caller's.
+// Executes the requests of the wire protocol (docs/protocol.md) on an engine. No heap; all buffers
+// are members or the caller's.
 #pragma once
 
 #include <cstdint>
@@ -26,11 +27,13 @@ struct BoardInfo {
 
 class Dispatcher final : private EventRecorder::Hook {
  public:
-  // `input` is room for one input; `checkpoint` may be null. The engine's listener must be `events`.
+  // `input` is room for one input; `checkpoint` may be null. The engine's listener must be
+  // `events`.
   Dispatcher(const BoardInfo& board, Engine& engine, ArtifactLoader& loader, Checkpoint* checkpoint,
              EventRecorder& events, Span<int8_t> input, ByteStream& stream, Clock& clock);
 
-  // Waits up to `timeout_ms` for bytes and handles what comes; does one sample of a long request. False when the stream is closed.
+  // Waits up to `timeout_ms` for bytes and handles what comes; does one sample of a long request.
+  // False when the stream is closed.
   bool poll(uint32_t timeout_ms);
   // The same for bytes that are there already.
   void receive(Span<const uint8_t> bytes);

@@ -4,7 +4,9 @@ namespace tbft {
 namespace wire {
 namespace {
 
-uint32_t saturated(uint64_t value) { return value > UINT32_MAX ? UINT32_MAX : static_cast<uint32_t>(value); }
+uint32_t saturated(uint64_t value) {
+  return value > UINT32_MAX ? UINT32_MAX : static_cast<uint32_t>(value);
+}
 
 }  // namespace
 

@@ -1,4 +1,5 @@
-// Listens to the engine's phases: shows them on the trigger pins and, when asked to, keeps the last ones with their work.
+// Listens to the engine's phases: shows them on the trigger pins and, when asked to, keeps the last
+// ones with their work.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +33,8 @@ class EventRecorder final : public PhaseListener {
   void restart(bool enabled);
   bool enabled() const { return enabled_; }
 
-  // What the next events belong to: the request's sequence number, and the sample within it (255 none).
+  // What the next events belong to: the request's sequence number, and the sample within it (255
+  // none).
   void set_context(uint16_t sequence, uint8_t index);
   // While true, frozen_forward is recorded as infer: the sample is not for training.
   void set_evaluation(bool evaluation) { evaluation_ = evaluation; }

@@ -1,4 +1,5 @@
-// Frames (docs/protocol.md): version u8, type u8, sequence u16, body, CRC-32, all under COBS, ended by 0x00.
+// Frames (docs/protocol.md): version u8, type u8, sequence u16, body, CRC-32, all under COBS, ended
+// by 0x00.
 #pragma once
 
 #include <cstddef>
@@ -54,17 +55,21 @@ class FrameDecoder {
 
   uint8_t buffer_[kMaxPayload];
   size_t size_ = 0;
-  uint32_t block_left_ = 0;    // bytes until the next COBS code
-  bool zero_pending_ = false;  // the block that ends is followed by a zero, unless the frame ends too
+  uint32_t block_left_ = 0;  // bytes until the next COBS code
+  bool zero_pending_ =
+      false;  // the block that ends is followed by a zero, unless the frame ends too
   bool too_long_ = false;
   bool fresh_ = true;
 };
 
-// Appends header, body and CRC to `out`, which has room for kMinPayload + body.size() bytes; returns that number.
+// Appends header, body and CRC to `out`, which has room for kMinPayload + body.size() bytes;
+// returns that number.
 size_t make_payload(uint8_t type, uint16_t sequence, Span<const uint8_t> body, uint8_t* out);
-// Completes a payload whose body (`body_bytes`) is in place behind the header's room; returns the payload's size.
+// Completes a payload whose body (`body_bytes`) is in place behind the header's room; returns the
+// payload's size.
 size_t finish_payload(uint8_t type, uint16_t sequence, size_t body_bytes, uint8_t* payload);
-// COBS and the delimiter; at most kMaxPayload bytes in, `out` has room for kMaxEncoded. Returns the bytes written.
+// COBS and the delimiter; at most kMaxPayload bytes in, `out` has room for kMaxEncoded. Returns the
+// bytes written.
 size_t encode_frame(Span<const uint8_t> payload, uint8_t* out);
 
 }  // namespace wire

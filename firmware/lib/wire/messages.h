@@ -1,5 +1,5 @@
-// The messages of the wire protocol. Generated from host/protocol/messages.toml by `python -m host.protocol.generate`; do not edit.
 // clang-format off
+// The messages of the wire protocol. Generated from host/protocol/messages.toml by `python -m host.protocol.generate`; do not edit.
 #pragma once
 
 #include <cstddef>

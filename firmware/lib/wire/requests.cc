@@ -133,7 +133,8 @@ void Dispatcher::run(const InputChunkRequest& request) {
   }
   const uint32_t total = engine_.info().input_bytes;
   if (total > input_.size()) {
-    return answer_error(Outcome::of(WireStatus::kInputTooLarge, static_cast<uint32_t>(input_.size())));
+    return answer_error(
+        Outcome::of(WireStatus::kInputTooLarge, static_cast<uint32_t>(input_.size())));
   }
   if (request.offset == 0) {
     input_received_ = 0;
@@ -174,7 +175,8 @@ void Dispatcher::run(const CacheInputRequest& request) {
     return;
   }
   events_.set_evaluation((request.flags & kCacheForEvaluation) != 0);
-  const Status status = engine_.cache_sample(request.slot, {input_.data(), input_received_}, request.label);
+  const Status status =
+      engine_.cache_sample(request.slot, {input_.data(), input_received_}, request.label);
   events_.set_evaluation(false);
   if (!status.ok()) {
     return answer_error(Outcome::of(status));
@@ -282,7 +284,8 @@ void Dispatcher::run(const ReadWeightsRequest& request) {
   }
   BodyWriter out = body();
   uint8_t* data = out.take(request.length);
-  const Status status = engine_.read_trained(request.tensor, request.offset, {data, request.length});
+  const Status status =
+      engine_.read_trained(request.tensor, request.offset, {data, request.length});
   if (!status.ok()) {
     return answer_error(Outcome::of(status));
   }

@@ -71,7 +71,9 @@ Times measure(const tbft::Conv2dShape& s) {
   const size_t channels = static_cast<size_t>(s.out_c);
   const auto x = random_values<int8_t>(in, 127);
   const auto w = random_values<int8_t>(row * channels, 127);
-  const auto e = random_values<int8_t>(out, 127);
+  const auto e = random_values<int16_t>(out, 32767);
+  const tbft::ErrorView narrow = {nullptr, e.data(), 8, 7};
+  const tbft::ErrorView finer = {nullptr, e.data(), 4, 11};
   const auto bias = random_values<int32_t>(channels, 1000);
   const std::vector<int32_t> multiplier(channels, 1518500250);
   const std::vector<int32_t> shift(channels, -9);
@@ -88,10 +90,10 @@ Times measure(const tbft::Conv2dShape& s) {
     tbft::conv2d_s8_fwd(s, x.data(), w.data(), bias.data(), rq, scratch.data(), y.data());
   });
   times.input = seconds_per_call([&] {
-    tbft::conv2d_s8_bwd_input(s, e.data(), w.data(), q.data(), 17, scratch.data(), e_x.data());
+    tbft::conv2d_s8_bwd_input(s, narrow, w.data(), q.data(), 17, scratch.data(), e_x.data());
   });
   times.weight = seconds_per_call([&] {
-    tbft::conv2d_s8_bwd_weight(s, e.data(), x.data(), -3, scratch.data(), accumulate, &acc);
+    tbft::conv2d_s8_bwd_weight(s, finer, x.data(), -3, scratch.data(), accumulate, &acc);
   });
   return times;
 }
@@ -122,6 +124,8 @@ double measure_block_rest(int32_t size, int32_t channels) {
   const std::vector<int16_t> q(c, 20000);
   const tbft::Requantization rq = {multiplier.data(), shift.data(), -3, 5, -128, 127};
   const tbft::AddParams add = {1, 2, 3, 1073741824, 0, 1273741824, -1, 1518500250, -19, -128, 127};
+  const auto wide_values = random_values<int16_t>(n, 32767);
+  std::vector<int16_t> out(n);
   std::vector<int8_t> y(n);
   std::vector<int32_t> sums(c);
   std::vector<int64_t> scratch(1 << 16);
@@ -129,19 +133,22 @@ double measure_block_rest(int32_t size, int32_t channels) {
   const double forward = seconds_per_call([&] {
     tbft::depthwise_s8_fwd(s, x.data(), w.data(), bias.data(), rq, scratch.data(), y.data());
   });
+  const tbft::ErrorView narrow = {e.data(), nullptr, 0, 0};
+  const tbft::ErrorView wide = {nullptr, wide_values.data(), 5, 11};
   const double backward = seconds_per_call([&] {
-    tbft::depthwise_s8_bwd_input(s, e.data(), w.data(), q.data(), 10, scratch.data(), y.data());
+    tbft::affine_bwd(size * size, channels, narrow, 0, w.data(), q.data(), 3, wide, -2, out.data());
   });
   const double sum =
       seconds_per_call([&] { tbft::add_s8_fwd(add, x.data(), e.data(), n32, y.data()); });
   const double relu =
       seconds_per_call([&] { tbft::relu_bwd(e.data(), x.data(), n32, 0, 127, false, y.data()); });
   const double bias_time =
-      seconds_per_call([&] { tbft::bias_s8_bwd(e.data(), size * size, channels, sums.data()); });
+      seconds_per_call([&] { tbft::bias_s8_bwd(wide, size * size, channels, sums.data()); });
   const double error =
-      seconds_per_call([&] { tbft::error_add(e.data(), 3, x.data(), 1, n32, y.data()); });
+      seconds_per_call([&] { tbft::error_add(narrow, 3, wide, 1, n32, out.data()); });
   std::printf(
-      "  %2dx%2dx%2d affine %.1f us, its input gradient %.1f, add %.1f, relu %.1f, bias %.1f, "
+      "  %2dx%2dx%2d affine %.1f us, its input gradient with addition %.1f, add %.1f, relu %.1f, "
+      "bias %.1f, "
       "error add %.1f\n",
       size, size, channels, forward * 1e6, backward * 1e6, sum * 1e6, relu * 1e6, bias_time * 1e6,
       error * 1e6);

@@ -6,22 +6,24 @@
 #include "wire/frame.h"
 #include "wire/messages.h"
 
-using tbft::Span;
 namespace wire = tbft::wire;
 
 extern "C" {
 
 // A frame with its delimiter into `out` (kMaxEncoded bytes); returns its size.
-size_t wire_encode(uint8_t type, uint16_t sequence, const uint8_t* body, size_t size, uint8_t* out) {
+size_t wire_encode(uint8_t type, uint16_t sequence, const uint8_t* body, size_t size,
+                   uint8_t* out) {
   uint8_t payload[wire::kMaxPayload];
   if (size > wire::kBodyLimit) {
     return 0;
   }
-  return wire::encode_frame({payload, wire::make_payload(type, sequence, {body, size}, payload)}, out);
+  return wire::encode_frame({payload, wire::make_payload(type, sequence, {body, size}, payload)},
+                            out);
 }
 
-// Decodes a stream. For every frame that ends: u8 result, u8 version, u8 type, u16 sequence, u16 body size, body; all but the
-// result 0 for a damaged one. Returns the bytes written, or SIZE_MAX when `capacity` does not suffice.
+// Decodes a stream. For every frame that ends: u8 result, u8 version, u8 type, u16 sequence, u16
+// body size, body; all but the result 0 for a damaged one. Returns the bytes written, or SIZE_MAX
+// when `capacity` does not suffice.
 size_t wire_decode(const uint8_t* stream, size_t size, uint8_t* out, size_t capacity) {
   wire::FrameDecoder decoder;
   wire::BodyWriter writer({out, capacity});
@@ -44,8 +46,8 @@ size_t wire_decode(const uint8_t* stream, size_t size, uint8_t* out, size_t capa
   return writer.ok() ? writer.size() : SIZE_MAX;
 }
 
-// Reads the body of a message and writes it again. Returns the bytes written, -1 for an unknown type, -2 for a body that does not
-// decode, -3 when `capacity` does not suffice.
+// Reads the body of a message and writes it again. Returns the bytes written, -1 for an unknown
+// type, -2 for a body that does not decode, -3 when `capacity` does not suffice.
 int wire_reencode(uint8_t type, const uint8_t* body, size_t size, uint8_t* out, size_t capacity) {
   int outcome = -1;
   const bool known = wire::visit_message(type, [&](auto message) {

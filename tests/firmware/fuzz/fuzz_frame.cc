@@ -1,7 +1,9 @@
-// Bytes from the port into decoder and dispatcher, over an engine with a small artifact, or with none.
+// Bytes from the port into decoder and dispatcher, over an engine with a small artifact, or with
+// none.
 //
-// Input: byte 0 bit 0: load an artifact first (bit 2: which of two); bit 1: the rest is taken as frames' contents (u8 type, u8 length, body), which are
-// framed here, so that the fuzzer gets past CRC and COBS; else it is the raw stream.
+// Input: byte 0 bit 0: load an artifact first (bit 2: which of two); bit 1: the rest is taken as
+// frames' contents (u8 type, u8 length, body), which are framed here, so that the fuzzer gets past
+// CRC and COBS; else it is the raw stream.
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -129,9 +131,10 @@ uint32_t read_artifact(const char* name, uint8_t* out, size_t capacity) {
   const char* source = __FILE__;
   const size_t folder = strlen(source) - strlen("fuzz_frame.cc");
   char path[4096];
-  const int length = snprintf(path, sizeof path, "%.*scorpus/artifact/%s", static_cast<int>(folder),
-                              source, name);
-  FILE* file = length > 0 && static_cast<size_t>(length) < sizeof path ? fopen(path, "rb") : nullptr;
+  const int length =
+      snprintf(path, sizeof path, "%.*scorpus/artifact/%s", static_cast<int>(folder), source, name);
+  FILE* file =
+      length > 0 && static_cast<size_t>(length) < sizeof path ? fopen(path, "rb") : nullptr;
   const size_t size = file != nullptr ? fread(out, 1, capacity, file) : 0;
   if (size == 0 || size == capacity) {
     fprintf(stderr, "%s cannot be read, or is too large\n", path);
@@ -146,12 +149,14 @@ void feed_frames(wire::Dispatcher& dispatcher, Span<const uint8_t> data) {
   size_t at = 0;
   while (at + 3 <= data.size()) {
     const uint8_t type = data[at];
-    const size_t wanted = (size_t{data[at + 1]} | (size_t{data[at + 2]} << 8)) % (wire::kBodyLimit + 1);
+    const size_t wanted =
+        (size_t{data[at + 1]} | (size_t{data[at + 2]} << 8)) % (wire::kBodyLimit + 1);
     at += 3;
     const size_t size = wanted < data.size() - at ? wanted : data.size() - at;
     uint8_t payload[wire::kMaxPayload];
     uint8_t encoded[wire::kMaxEncoded];
-    const size_t payload_bytes = wire::make_payload(type, ++sequence, data.subspan(at, size), payload);
+    const size_t payload_bytes =
+        wire::make_payload(type, ++sequence, data.subspan(at, size), payload);
     dispatcher.receive({encoded, wire::encode_frame({payload, payload_bytes}, encoded)});
     at += size;
     // Bit 7 of the type: look at the next frame before the long request is through.
