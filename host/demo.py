@@ -46,10 +46,10 @@ def main(epochs: int, train_images: int, seed: int) -> None:
         )
     console.print(f"{result.artifact}: {result.plan.arena_bytes:,} bytes of arena on the board")
     console.rule("2  Fine-tune on the firmware, with the current it takes")
-    options = [
+    options = (
         *("--artifact", str(EXPORT), "--data", "cifar-flip", "--data-source", "sample"),
         *("--epochs", str(epochs), "--train-images", str(train_images), "--seed", str(seed)),
-    ]
+    )
     energy = capture(DEFAULT_PORT, load_board(BOARD), DEFAULT_RATE_HZ, False, options)
     console.rule("3  Result")
     session: Any = energy["session"]

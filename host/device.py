@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from host import device_checks as checks
 from host.errors import HostError
 from host.protocol import messages as m
+from host.protocol import timing
 from host.protocol.events import EventStream, OnPhase
 from host.protocol.link import DeviceError, Link, Port
 from host.protocol.training import UPDATE, epoch_requests, rate_pair
@@ -68,7 +69,7 @@ class Device:
         # A board left busy by a session that ended badly becomes idle first; what it says of its
         # version, Identify says better.
         with contextlib.suppress(DeviceError):
-            self.link.request(m.Abort())
+            self.link.request(m.Abort(), timing.HELLO)
         self.identity = self.identify()
         checks.check_protocol(self.identity, name)
 

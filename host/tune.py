@@ -17,6 +17,7 @@ from host.datasets.registry import task_names
 from host.device import Device
 from host.runfolder import DEFAULT_ROOT
 from host.transport import DEFAULT_PORT
+from host.tuned_weights import CHECKPOINT, WEIGHTS
 from host.tuning import PICTURE, TuneOptions, Tuning
 
 EPILOG = """\b
@@ -141,6 +142,12 @@ def main(port: str | None, **options: Any) -> None:
         console.print("No port was named: the firmware runs as a process of this computer.")
     tuning = run_tuning(TuneOptions(port=port or DEFAULT_PORT, **options), console)
     console.print(result_table(tuning.metrics))
+    if CHECKPOINT not in tuning.metrics["files"]:
+        console.print(
+            f"The checkpoint that {tuning.export.folder} was exported from is not at hand any more: the "
+            f"trained tensors are in {WEIGHTS}, and no {CHECKPOINT} was written.",
+            soft_wrap=True,
+        )
     console.print(f"Picture: {tuning.folder.path / PICTURE}", soft_wrap=True)
     console.print(f"Everything else is in {tuning.folder.path}", soft_wrap=True)
 

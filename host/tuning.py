@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +69,7 @@ class Tuning:
     options: TuneOptions
     report: Report
     epoch: int = -1
-    metrics: dict[str, object] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
     _curves: list[dict[str, float]] = field(default_factory=list)
 
     task: Task = field(init=False)
@@ -82,6 +83,7 @@ class Tuning:
         Raises HostError and ExporterError.
         """
         o = self.options
+        named = read_export(o.artifact, o.checkpoint) if o.artifact is not None else None
         self.report(0, 0, "loading data")
         self.task = load_task(
             o.data,
@@ -90,7 +92,7 @@ class Tuning:
             data_dir=o.data_dir,
             data_source=o.data_source,
         )
-        self.export = self._find_export()
+        self.export = named or self._find_export()
         classes = self.export.artifact.classes
         if classes != len(self.task.test.classes):
             raise HostError(
@@ -107,8 +109,6 @@ class Tuning:
 
     def _find_export(self) -> Export:
         o = self.options
-        if o.artifact is not None:
-            return read_export(o.artifact, o.checkpoint)
         newest = newest_export()
         chosen = o.shift or o.blocks or o.checkpoint
         if newest is not None and not chosen:
@@ -235,15 +235,17 @@ class Tuning:
 
     def _finish(self, device: Device) -> None:
         """Reads the weights back and writes them."""
-        self.report(0, 0, "reading the weights")
+        self.report(0, 2, "reading the weights")
         tensors = device.read_weights(self.export.nodes)
         self.metrics["weights_sha256"] = device.weights_sha256().hex()
         if self.options.commit:
             self.metrics["flash_bytes"] = device.commit()
         device.complete_events()
+        self.report(1, 2, "reading the weights")
         self.metrics["files"] = write_weights(
             self.folder, self.export, tensors, self.metrics, self.options.checkpoint_out
         )
+        self.report(2, 2, "reading the weights")
 
     def _progress(self, what: str) -> Progress:
         return lambda done, total: self.report(done, total, what)

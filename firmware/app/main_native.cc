@@ -21,6 +21,11 @@
 #define TBFT_VERSION "unknown"
 #endif
 
+#ifdef TBFT_LINKED_ARTIFACT
+extern "C" const uint8_t tbft_linked_artifact[];  // linked_artifact.S
+extern "C" const uint8_t tbft_linked_artifact_end[];
+#endif
+
 namespace {
 
 constexpr size_t kArenaBytes = 2U << 20;
@@ -54,7 +59,7 @@ constexpr char kHelp[] =
     "[--cache-bytes N]\n"
     "The firmware as a process: speaks the wire protocol on standard input and output.\n"
     "  --flash FILE       keeps committed weights in this file\n"
-    "  --artifact FILE    loads this artifact at the start\n"
+    "  --artifact FILE    loads this artifact at the start instead of the one linked in\n"
     "  --board-name NAME  what Identify says\n"
     "  --arena-bytes N    pretends to have less memory\n"
     "  --cache-bytes N    pretends to have a smaller sample cache\n";
@@ -116,6 +121,20 @@ int64_t read_artifact(const char* path) {
   return static_cast<int64_t>(size);
 }
 
+// Bytes copied into g_artifact from the image, 0 where none was linked in.
+int64_t copy_linked_artifact() {
+#ifdef TBFT_LINKED_ARTIFACT
+  const size_t size = static_cast<size_t>(tbft_linked_artifact_end - tbft_linked_artifact);
+  if (size > sizeof g_artifact) {
+    return 0;
+  }
+  memcpy(g_artifact, tbft_linked_artifact, size);
+  return static_cast<int64_t>(size);
+#else
+  return 0;
+#endif
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -146,11 +165,12 @@ int main(int argc, char** argv) {
   board.arena_bytes = static_cast<uint32_t>(options.arena_bytes);
   tbft::wire::Dispatcher dispatcher(board, engine, loader, &checkpoint, events,
                                     {g_input, sizeof g_input}, stream, clock);
-  if (options.artifact != nullptr) {
-    const int64_t size = read_artifact(options.artifact);
-    if (size < 0) {
-      return 1;
-    }
+  const int64_t size =
+      options.artifact != nullptr ? read_artifact(options.artifact) : copy_linked_artifact();
+  if (size < 0) {
+    return 1;
+  }
+  if (size > 0) {
     (void)loader.load_stored(static_cast<uint32_t>(size));  // Identify tells what came of it
   }
   while (dispatcher.poll(kPollMs)) {

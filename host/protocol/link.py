@@ -84,15 +84,15 @@ class Link:
         """Ends whatever half a frame may be on its way to the board."""
         self._write(DELIMITER, "")
 
-    def request(self, request: Request[R]) -> R:
-        """The answer to `request`.
+    def request(self, request: Request[R], timeouts: timing.Timeouts | None = None) -> R:
+        """The answer to `request`, waiting as its kind may take unless `timeouts` are given.
 
         Raises DeviceError where the board refuses it, HostError where it does not answer or the
         port is gone.
         """
         self._sequence = (self._sequence + 1) & 0xFFFF
         name = type(request).__name__
-        wait = timing.timeouts(type(request))
+        wait = timeouts or timing.timeouts(type(request))
         encoded = encode_frame(request.TYPE, self._sequence, request.pack(), self._version)
         on_wire_s = timing.transfer_s(len(encoded) + m.BODY_LIMIT, self._baud_rate)
         first_s = wait.first_retry_s * self._time_scale + on_wire_s

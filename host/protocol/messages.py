@@ -330,7 +330,7 @@ class ReadEventsResponse(Message):
 
 @dataclass(frozen=True, slots=True)
 class Identify(Request[IdentifyResponse]):
-    """Who are you? Always executed, and answered whatever the protocol version in the frame is."""
+    """Who are you? Answered whatever the protocol version in the frame is, and never from the kept response."""
 
     TYPE: ClassVar[int] = 0x01
     LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = ()

@@ -20,6 +20,8 @@ class Timeouts:
     silence_s: float
 
 
+HELLO = Timeouts(0.5, 8.0)
+"""The first request of a session: the board may be starting, or at the last sample of another."""
 QUESTION = Timeouts(0.5, 4.0)
 """Answered at once: identify, abort, tables."""
 TRANSFER = Timeouts(0.5, 6.0)

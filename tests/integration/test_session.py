@@ -105,7 +105,10 @@ def test_the_plug_in_is_registered() -> None:
     [
         (["--nonsense"], "No such option"),
         (["--epochs", "many"], "energy.capture --help"),
-        (["--artifact", "nowhere"], "the artifact nowhere cannot be read"),
+        (
+            ["--artifact", "nowhere", "--data-source", "sample"],
+            "the artifact nowhere cannot be read",
+        ),
     ],
 )
 def test_bad_options_are_one_sentence(words: list[str], sentence: str) -> None:

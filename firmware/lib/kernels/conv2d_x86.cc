@@ -9,7 +9,6 @@
 namespace tbft {
 namespace {
 
-using x86::load_256;
 using x86::load_64;
 using x86::store_256;
 

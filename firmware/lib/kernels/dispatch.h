@@ -1,8 +1,8 @@
 // Which form of the kernels this build uses. All forms give the same bits.
 //
-// TBFT_KERNELS_X86: AVX2 or more (computers). Otherwise the portable form, which keeps to the op's
-// scratch. A port to a microcontroller with its own SIMD instructions adds a macro here and a
-// conv2d_<port>.cc beside conv2d_x86.cc.
+// TBFT_KERNELS_X86: AVX2 or more (computers), up to 256 KiB of stack instead of the op's scratch.
+// Otherwise the portable form, which keeps to the op's scratch. A port to a microcontroller with
+// its own SIMD instructions adds a macro here and a conv2d_<port>.cc beside conv2d_x86.cc.
 #pragma once
 
 #include "kernels/conv2d.h"

@@ -13,10 +13,10 @@ constexpr T clamp(T value, T low, T high) {
   return value < low ? low : (value > high ? high : value);
 }
 
-// a / 2^n rounded half up; a shift of 31 or more gives 0. Written so that no intermediate
+// a / 2^n rounded half up, n >= 0; a shift of 31 or more gives 0. Written so that no intermediate
 // overflows.
 constexpr int32_t rshift_round(int32_t a, int32_t n) {
-  if (n == 0) return a;
+  if (n <= 0) return a;
   return n > 30 ? 0 : (a >> n) + ((a >> (n - 1)) & 1);
 }
 

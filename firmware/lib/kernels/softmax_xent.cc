@@ -28,7 +28,7 @@ int32_t log2_q16(uint64_t value) {
   const int32_t b = bitlen(value) - 1;
   const uint64_t mantissa = b <= 30 ? value << (30 - b) : value >> (b - 30);
   const int32_t x = static_cast<int32_t>(mantissa >> 14) - 65536;
-  const int32_t j = x >> 10;
+  const int32_t j = (x >> 10) & 63;
   const int32_t r = x & 1023;
   const int32_t step = kLog2Table[j + 1] - kLog2Table[j];
   return (b << 16) + kLog2Table[j] + ((step * r) >> 10);

@@ -43,6 +43,7 @@ Engine::Engine(Span<uint8_t> arena, SampleCache* cache, PhaseListener* listener)
 Status Engine::load(Span<const uint8_t> bytes) {
   const PhaseScope scope(listener_, Phase::kLoad);
   loaded_ = false;
+  batch_samples_ = 0;
   info_ = ModelInfo();
   if (reinterpret_cast<uintptr_t>(arena_.data()) % kStorageAlignment != 0)
     return StatusCode::kMisaligned;

@@ -248,7 +248,7 @@ struct Error {
   }
 };
 
-// Who are you? Always executed, and answered whatever the protocol version in the frame is.
+// Who are you? Answered whatever the protocol version in the frame is, and never from the kept response.
 struct IdentifyRequest {
   static constexpr uint8_t kType = 0x01;
   static constexpr size_t kFixedBytes = 0;

@@ -39,8 +39,8 @@ void test_clock() {
 }
 
 void test_stream() {
-  int there[2];
-  int back[2];
+  int there[2] = {-1, -1};
+  int back[2] = {-1, -1};
   EXPECT(pipe(there) == 0 && pipe(back) == 0);
   FdStream stream(there[0], back[1]);
   uint8_t buffer[8] = {};
