@@ -121,12 +121,14 @@ int64_t read_artifact(const char* path) {
   return static_cast<int64_t>(size);
 }
 
-// Bytes copied into g_artifact from the image, 0 where none was linked in.
+// Bytes copied into g_artifact from the image, 0 where none was linked in, or −1 after a message.
 int64_t copy_linked_artifact() {
 #ifdef TBFT_LINKED_ARTIFACT
   const size_t size = static_cast<size_t>(tbft_linked_artifact_end - tbft_linked_artifact);
   if (size > sizeof g_artifact) {
-    return 0;
+    fprintf(stderr, "error: the artifact linked in has %zu bytes, and does not fit %zu\n", size,
+            sizeof g_artifact);
+    return -1;
   }
   memcpy(g_artifact, tbft_linked_artifact, size);
   return static_cast<int64_t>(size);
@@ -170,7 +172,7 @@ int main(int argc, char** argv) {
   if (size < 0) {
     return 1;
   }
-  if (size > 0) {
+  if (size > 0 || options.artifact != nullptr) {
     (void)loader.load_stored(static_cast<uint32_t>(size));  // Identify tells what came of it
   }
   while (dispatcher.poll(kPollMs)) {

@@ -53,7 +53,12 @@ bool MemoryFlash::write_through(uint32_t offset, uint32_t size) {
   while (size != 0) {
     const ssize_t n = pwrite(file_, storage_ + offset, size, offset);
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
+    if (n <= 0) {
+      // The memory must not show what the file did not take: a commit would trust it.
+      const ssize_t back = pread(file_, storage_ + offset, size, offset);
+      (void)back;
+      return false;
+    }
     offset += static_cast<uint32_t>(n);
     size -= static_cast<uint32_t>(n);
   }

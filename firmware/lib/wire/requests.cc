@@ -217,9 +217,11 @@ void Dispatcher::run(const TrainRequest& request) {
   rate.exponent = request.lr_exponent;
   const Status status = engine_.set_learning_rate(rate);
   if (!status.ok()) {
+    engine_.drop_batch();
     return answer_error(Outcome::of(status));
   }
   if (!start_job(TrainRequest::kType, request.slots)) {
+    engine_.drop_batch();
     return;
   }
   job_.update_every = request.update_every;
@@ -242,6 +244,7 @@ void Dispatcher::run(const TrainInputRequest& request) {
     status = engine_.end_batch();
   }
   if (!status.ok()) {
+    engine_.drop_batch();
     return answer_error(Outcome::of(status));
   }
   TrainResponse sum;

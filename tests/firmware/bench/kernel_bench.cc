@@ -171,7 +171,7 @@ double measure_update() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc > 1) g_seconds = std::atof(argv[1]);
+  if (argc > 1) g_seconds = std::strtod(argv[1], nullptr);
   const Layer layers[] = {
       {"3->16 32x32", square(32, 3, 16, 1), 1, false},
       {"16->16 32x32", square(32, 16, 16, 1), 8, true},
