@@ -7,6 +7,7 @@ run folder `trace.parquet`, `windows.parquet`, `energy.json`, `energy.png` and, 
 
 from __future__ import annotations
 
+import signal
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -215,7 +216,8 @@ def _subheading(board: Board, description: Mapping[str, object], complete: bool)
 
 
 def run_cli() -> None:
-    """The command line: exit status 0, 1 for an `EnergyError`, 2 for bad usage, 130 for Ctrl-C."""
+    """The command line: exit status 0, 1 for an `EnergyError`, 2 for bad usage, 130 for Ctrl-C (or SIGTERM)."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main(standalone_mode=False)
     except click.exceptions.Exit as exc:
@@ -226,7 +228,16 @@ def run_cli() -> None:
     except EnergyError as exc:
         click.echo(f"error: {exc}", err=True)
         sys.exit(1)
+    except OSError as exc:
+        where = exc.filename or "a file of the capture"
+        click.echo(
+            f"error: {where} could not be written ({exc.strerror or exc}), expected a folder with room "
+            "that you may write into; make room or choose another one with --runs",
+            err=True,
+        )
+        sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
         sys.exit(130)
 
 

@@ -14,6 +14,7 @@ Parquet columns: `sample_index` int64, `current_a` float32 (A), `voltage_v` floa
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 from collections.abc import Iterator
@@ -113,6 +114,7 @@ class TraceWriter:
         self.gaps: list[Gap] = []
         self.samples = 0
         self._next = 0
+        self._broken = False
         self._temporary = path.with_name(f".{path.name}.part")
         try:
             self._file = pq.ParquetWriter(self._temporary, _schema(), compression="zstd")
@@ -156,6 +158,7 @@ class TraceWriter:
             try:
                 self._file.write_batch(batch)
             except OSError as exc:
+                self._broken = True
                 raise TraceError(
                     f"cannot write {self.path} ({exc.strerror or exc}); free some space and repeat"
                 ) from exc
@@ -163,7 +166,15 @@ class TraceWriter:
         self._next = chunk.first_index + len(chunk)
 
     def close(self, *, complete: bool) -> None:
-        """Write the footer with `TraceInfo`, gaps and `complete`, and rename into place."""
+        """Write the footer with `TraceInfo`, gaps and `complete`, and rename into place.
+
+        After a write that failed nothing is left: half a row group is no trace.
+        """
+        if self._broken:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._temporary.unlink(missing_ok=True)
+            return
         meta = {"format": FORMAT, "info": asdict(self.info), "complete": complete}
         meta["gaps"] = [[gap.first_index, gap.count] for gap in self.gaps]
         self._file.add_key_value_metadata(

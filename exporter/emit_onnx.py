@@ -1,8 +1,8 @@
 """An int8 graph as an ONNX model in QDQ form: float operators between quantize and dequantize nodes.
 
 Input ``input``: int8 (N, C, H, W), 8-bit pixels minus 128; output ``logits``: float32 (N, classes), multiples of the logits' scale.
-Runtimes may fuse the nodes into integer operators or compute in float32; either way results agree with docs/numerics.md to about one
-quantization step, since their rounding of halves and of multipliers is their own.
+Between a convolution and its QuantizeLinear stand the few nodes that round as docs/numerics.md does (docs/decisions/0008), so that
+results agree in any runtime; ``exact=False`` leaves them out, for tools that look for the bare pattern.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ OPSET = 17
 IR_VERSION = 8
 
 
-def emit_onnx(graph: Graph, description: str = "") -> bytes:
-    """ONNX file of the whole int8 graph.
+def emit_onnx(graph: Graph, description: str = "", exact: bool = True) -> bytes:
+    """ONNX file of the whole int8 graph; ``exact`` keeps TFLite's rounding of convolutions.
 
     Raises:
         ExporterError: the graph is not quantized.
     """
     if not graph.is_quantized:
         raise ExporterError(f"{graph.name} has no int8 form yet; quantize it before writing .onnx")
-    writer = _Writer(graph)
+    writer = _Writer(graph, exact)
     writer.dequantized[graph.input] = writer.dequantize(graph.input, "input")
     for node in graph.nodes:
         writer.node(node)
@@ -51,6 +51,7 @@ def emit_onnx(graph: Graph, description: str = "") -> bytes:
 @dataclass
 class _Writer:
     graph: Graph
+    exact: bool
     nodes: list[Any] = field(default_factory=list)
     initializers: list[Any] = field(default_factory=list)
     dequantized: dict[str, str] = field(default_factory=dict)
@@ -181,7 +182,35 @@ class _Writer:
         else:
             weight, group = node.quant.weight.transpose(0, 3, 1, 2), 1
         operands = [x, *self._parameters(node, weight)]
-        return self._op(
-            "Conv", operands, output, kernel_shape=list(weight.shape[2:]), group=group,
+        result = f"{output}.sum" if self.exact else output
+        self._op(
+            "Conv", operands, result, kernel_shape=list(weight.shape[2:]), group=group,
             strides=list(node.stride), pads=list(node.padding),
         )  # fmt: skip
+        return self._requantize(node, result, output) if self.exact else result
+
+    def _requantize(self, node: Conv2d | DepthwiseConv2d, real: str, output: str) -> str:
+        """``real``, the float sum, rounded as ``MBQM`` does: in float64, where all of its integers are exact."""
+        quant = node.quant
+        assert quant is not None
+        unit = self.graph.quant[node.inputs[0]].scale * quant.weight_scale
+
+        def each(name: str, value: NDArray[Any]) -> str:
+            return self._constant(f"{output}.{name}", value.reshape(1, -1, 1, 1))
+
+        def op(kind: str, *inputs: str, **attributes: Any) -> str:
+            return self._op(kind, list(inputs), f"{output}.{len(self.nodes)}", **attributes)
+
+        half = self._constant(f"{output}.half", np.array(0.5))
+        ratio = op("Mul", real, each("per_unit", (1.0 / unit).astype(np.float32)))
+        acc = op("Cast", op("Round", ratio), to=TensorProto.DOUBLE)
+        right = np.maximum(-quant.shift.astype(np.int64), 0)
+        left = np.maximum(quant.shift.astype(np.int64), 0)
+        multiplier = np.ldexp(quant.multiplier.astype(np.float64), left - 31)
+        product = op("Mul", acc, each("multiplier", multiplier))
+        high = op("Floor", op("Add", product, half))
+        scaled = op("Mul", op("Abs", high), each("shift", np.ldexp(1.0, -right)))
+        magnitude = op("Floor", op("Add", scaled, half))
+        steps = op("Cast", op("Mul", op("Sign", high), magnitude), to=TensorProto.FLOAT)
+        scale = np.array(self.graph.quant[node.output].scale, dtype=np.float32)
+        return self._op("Mul", [steps, self._constant(f"{output}.step", scale)], output)

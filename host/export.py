@@ -17,6 +17,7 @@ from exporter.errors import ExporterError
 from exporter.frontends import load_graph
 from exporter.partition import SHIFTS
 from exporter.plan import MODES
+from host.cli import run_command
 from host.errors import HostError
 from host.exporting import ExportResult, export_model
 from host.quantizing import DEFAULT_CHECKPOINT, Images, calibration_beside, find_ranges
@@ -187,4 +188,4 @@ def _store(checkpoint_path: Path, calibration: Path | None, report: Report) -> N
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

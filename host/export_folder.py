@@ -67,7 +67,7 @@ class Export:
 def read_export(folder: Path, checkpoint: Path | None = None) -> Export:
     """The export in `folder` (or the artifact file that it names).
 
-    Raises HostError where there is none, ExporterError where it is damaged.
+    Raises HostError where there is none, it is damaged, or `checkpoint` is not what it was made from.
     """
     path = folder / ARTIFACT_FILE if folder.is_dir() else folder
     try:
@@ -77,7 +77,29 @@ def read_export(folder: Path, checkpoint: Path | None = None) -> Export:
             f"the artifact {path} cannot be read ({exc.strerror}); make one with "
             "python -m host.export --shift output"
         ) from exc
-    return Export(folder, data, read_artifact(data), checkpoint=checkpoint)
+    try:
+        artifact = read_artifact(data)
+    except ExporterError as exc:
+        raise HostError(f"{path} cannot be used: {exc}") from exc
+    if checkpoint is not None:
+        _check_origin(checkpoint, artifact, path)
+    return Export(folder, data, artifact, checkpoint=checkpoint)
+
+
+def _check_origin(checkpoint: Path, artifact: Artifact, path: Path) -> None:
+    try:
+        found = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    except OSError as exc:
+        raise HostError(
+            f"the checkpoint {checkpoint} cannot be read ({exc.strerror}), expected the one that "
+            f"{path} was exported from; name it, or leave --checkpoint out"
+        ) from exc
+    wanted = artifact.meta.get("checkpoint_sha256")
+    if found != wanted:
+        raise HostError(
+            f"the checkpoint {checkpoint} has the SHA-256 {found[:12]}, expected {str(wanted)[:12]}, "
+            f"which {path} was exported from; name that one, or leave --artifact out to export it"
+        )
 
 
 def newest_export(root: Path = DEFAULT_ROOT) -> Path | None:
@@ -87,9 +109,12 @@ def newest_export(root: Path = DEFAULT_ROOT) -> Path | None:
 
 
 def default_checkpoint(task: str) -> Path:
-    """The bundled checkpoint for a task, by its name: its own, else the one for CIFAR-10."""
-    own = CHECKPOINTS / f"resnet26-{task.split(':')[0]}.safetensors"
-    return own if own.exists() else DEFAULT_CHECKPOINT
+    """The bundled checkpoint for a task: the one whose data set begins the task's name
+    (``resnet26-living14`` for ``living14-tiny``), else the one for CIFAR-10."""
+    for path in sorted(CHECKPOINTS.glob("resnet26-*.safetensors")):
+        if task.startswith(path.stem.removeprefix("resnet26-")):
+            return path
+    return DEFAULT_CHECKPOINT
 
 
 def make_export(

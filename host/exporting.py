@@ -20,7 +20,7 @@ from exporter.calibration import METADATA_KEY
 from exporter.emit_onnx import emit_onnx
 from exporter.emit_tflite import emit_tflite, frozen_parts
 from exporter.errors import ExporterError
-from exporter.frontends import Checkpoint
+from exporter.frontends import Checkpoint, load_graph
 from exporter.graph import Graph
 from exporter.oracle import forward
 from exporter.partition import blocks_of_shift, parse_blocks
@@ -116,11 +116,17 @@ def export_model(
         ExporterError: any input is missing, damaged or does not fit, or the folder cannot be written.
     """
     say = progress or (lambda _what, _done, _total: None)
-    graph, float_graph, source, ranges = quantized_graph(checkpoint, calibration, progress)
     if (shift is None) == (blocks is None):
-        raise ExporterError("name either a shift or the blocks to train, not both")
-    chosen = blocks_of_shift(graph, shift) if shift else parse_blocks(graph, blocks or "")
+        raise ExporterError(
+            "both a shift and the blocks to train were named, or neither, expected one of them; "
+            "give either --shift or --blocks"
+        )
+    # What is wrong with the wishes is said before the long work.
+    wanted = load_graph(checkpoint)[0]
+    chosen = blocks_of_shift(wanted, shift) if shift else parse_blocks(wanted, blocks or "")
     folder = out or DEFAULT_ROOT / f"{checkpoint.stem}-{'-'.join(chosen)}"
+    check_replaceable(folder)
+    graph, float_graph, source, ranges = quantized_graph(checkpoint, calibration, progress)
     graph = replace(graph, metadata={k: v for k, v in graph.metadata.items() if k != METADATA_KEY})
     say("planning memory", 0, 1)
     plan = make_plan(graph, chosen, mode, arena_limit_bytes)
@@ -203,13 +209,8 @@ def accuracies(graph: Graph, float_graph: Graph, test: Images, say: Progress) ->
     }
 
 
-@contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
-    """A scratch folder beside ``target`` that takes its place when the block ends well, and is removed when it does not.
-
-    Raises:
-        ExporterError: ``target`` exists and is not an export, or cannot be written.
-    """
+def check_replaceable(target: Path) -> None:
+    """Raises ExporterError where ``target`` exists and is not an export."""
     if (
         target.exists()
         and not (target / SUMMARY).is_file()
@@ -219,6 +220,16 @@ def new_folder(target: Path) -> Iterator[Path]:
             f"{target} exists and is not an export folder (it has no {SUMMARY}), so it is not replaced; "
             "choose another folder with --out"
         )
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A scratch folder beside ``target`` that takes its place when the block ends well, and is removed when it does not.
+
+    Raises:
+        ExporterError: ``target`` exists and is not an export, or cannot be written.
+    """
+    check_replaceable(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))

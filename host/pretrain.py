@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from exporter.errors import ExporterError
 from exporter.model import ResNet26, load_resnet26
+from host.cli import run_command
 from host.errors import HostError
 from host.pretrain_tasks import TASKS, PretrainTask, load_pretrain_task
 from host.pretrained_files import TrainedResult, store_ranges, write_calibration, write_checkpoint
@@ -128,13 +129,21 @@ def run(
     return accuracy
 
 
+def _finite(
+    _context: click.Context, _parameter: click.Parameter, value: float | None
+) -> float | None:
+    if value is not None and not value < 1e6:  # nan and inf among them
+        raise click.BadParameter(f"{value} is not a positive number below a million")
+    return value
+
+
 @click.command(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
 @click.option(
     "--data", type=click.Choice(sorted(TASKS)), default="cifar10", help="What to train on."
 )
 @click.option(
     "--data-dir",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
     default=None,
     help="Folder that holds the data set.",
 )
@@ -145,7 +154,11 @@ def run(
     help="Passes over the data [default: by data set].",
 )
 @click.option(
-    "--lr", type=click.FloatRange(0, min_open=True), default=None, help="Peak learning rate."
+    "--lr",
+    type=click.FloatRange(0, min_open=True),
+    default=None,
+    callback=_finite,
+    help="Peak learning rate.",
 )
 @click.option("--seed", type=int, default=1, help="Seed of initialisation, order and augmentation.")
 @click.option(
@@ -221,4 +234,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

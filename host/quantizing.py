@@ -99,6 +99,7 @@ def read_images(path: Path) -> Images:
             images = content["images"]
             count = len(images)
             labels = content["labels"] if "labels" in content else np.zeros(count, dtype=np.int64)
+            labels = labels.astype(np.int64)
             source = str(content["source"]) if "source" in content else path.name
     except FileNotFoundError as error:
         raise ExporterError(
@@ -114,4 +115,4 @@ def read_images(path: Path) -> Images:
             f"the calibration images {path} have {len(labels)} labels for {len(images)} images, expected "
             "as many; write the file again"
         )
-    return Images(images, labels.astype(np.int64), source)
+    return Images(images, labels, source)

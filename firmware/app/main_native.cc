@@ -111,6 +111,9 @@ int64_t read_artifact(const char* path) {
     return -1;
   }
   const size_t size = fread(g_artifact, 1, sizeof g_artifact, file);
+  if (feof(file) == 0 && ferror(file) == 0) {
+    (void)fgetc(file);  // where the file fills the memory, its end shows only now
+  }
   const bool whole = feof(file) != 0 && ferror(file) == 0;
   fclose(file);
   if (!whole) {

@@ -111,8 +111,9 @@ class Link:
                 if answer is not None:
                     return answer
                 again |= damage
-                if frame.result is FrameResult.FRAME and frame.sequence == self._sequence:
-                    # The board is at it.
+                of_this = frame.result is FrameResult.FRAME and frame.sequence == self._sequence
+                if of_this and frame.type != request.TYPE:
+                    # The board is at it. (What echoes the request itself is no board.)
                     heard = sent = time.monotonic()
                     retry_s = first_s
             now = time.monotonic()

@@ -22,8 +22,12 @@ def test_every_gradient_has_a_cosine_of_at_least_099(name: str, repo: Path) -> N
     )
     table = repo / "build" / "reports"
     table.mkdir(parents=True, exist_ok=True)
-    (table / f"gradient-cosines-{name.split(':')[0]}.json").write_text(json.dumps(cosines, indent=1))
-    trained = [node for node in graph().nodes if node.name in {k.rsplit(".", 1)[0] for k in cosines}]
+    (table / f"gradient-cosines-{name.split(':')[0]}.json").write_text(
+        json.dumps(cosines, indent=1)
+    )
+    trained = [
+        node for node in graph().nodes if node.name in {k.rsplit(".", 1)[0] for k in cosines}
+    ]
     assert len(trained) == 39
     missed = {k: v for k, v in cosines.items() if not v >= BAR}
     assert not missed, f"cosine below {BAR}: {missed}"

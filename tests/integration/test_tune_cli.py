@@ -281,6 +281,8 @@ def test_ctrl_c_leaves_a_readable_folder(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell's background job ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
@@ -289,7 +291,10 @@ def test_ctrl_c_leaves_a_readable_folder(
                 break
             time.sleep(0.05)
         process.send_signal(number)
-        output, errors = process.communicate(timeout=30)
+        try:
+            output, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert "the board is idle" in output

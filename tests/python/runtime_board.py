@@ -336,6 +336,14 @@ class Board:
         """Failing operations: 1 erase, 2 program, 4 read, 8 silently not programmed."""
         self.lib.tbft_flash_fail(self.handle, ctypes.c_uint32(kinds))
 
+    def make_unreadable(self, offset: int, size: int) -> None:
+        """Reads of these erase blocks fail, each until it is erased; size 0: all can be read again."""
+        if size:
+            arguments = (ctypes.c_uint32(offset), ctypes.c_uint32(size))
+            self.lib.tbft_flash_unreadable(self.handle, *arguments)
+        else:
+            self.lib.tbft_flash_readable(self.handle)
+
     @property
     def flash_operations(self) -> int:
         """Flash operations since cut_power."""

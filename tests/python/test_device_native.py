@@ -398,6 +398,49 @@ def test_only_abort_interrupts_a_long_request(raw: Raw, task: SmallTask) -> None
     assert raw.nothing_more()
 
 
+def test_an_abort_of_another_version_or_form_ends_nothing(raw: Raw, task: SmallTask) -> None:
+    at = load_raw(raw, task)
+    long = m.Train(1 << 30, 0, 0, 0, (0,) * 64)
+    foreign = encode_frame(m.Abort.TYPE, at + 1, b"", m.PROTOCOL_VERSION + 1)
+    malformed = encode_frame(m.Abort.TYPE, at + 2, b"x")
+    raw.port.write(encode_frame(long.TYPE, at, long.pack()) + foreign + malformed)
+    answers = {frame.sequence: frame for frame in raw.receive(3)}
+    assert m.Error.unpack(answers[at + 1].body).code == m.WireStatus.WRONG_VERSION
+    assert m.Error.unpack(answers[at + 2].body).code == m.WireStatus.BAD_BODY
+    assert m.TrainResponse.unpack(answers[at].body).samples == 64
+    # The refusals are not kept in place of the response.
+    raw.send(at, long)
+    assert raw.receive(1)[0] == answers[at]
+
+
+def test_weights_that_were_replaced_are_not_called_restored(
+    task: SmallTask, tmp_path: Path
+) -> None:
+    flash = flash_file(tmp_path)
+    with open_native(flash=flash) as board:
+        board.push_artifact(task.data)
+        board.configure(3)
+        board.commit()
+    with open_native(flash=flash) as board:
+        for change in (
+            lambda: board.configure(3),
+            lambda: board.write_weights(board.read_weights(task.nodes), task.nodes),
+        ):
+            board.push_artifact(task.data)
+            assert board.identify().flags & 2
+            board.configure(3, reset_weights=False)
+            assert board.identify().flags & 2
+            change()
+            assert not board.identify().flags & 2
+
+
+def test_an_artifact_file_that_fills_the_store(task: SmallTask, tmp_path: Path) -> None:
+    path = tmp_path / "model.tbfa"
+    path.write_bytes(task.data.ljust(4 << 20, b"\0"))
+    with open_native(artifact=path) as board:
+        assert board.identity.load_code == 0
+
+
 def test_unknown_requests_and_versions_are_answered(raw: Raw) -> None:
     raw.port.write(encode_frame(0x55, 1, b""))
     assert m.Error.unpack(raw.receive(1)[0].body).code == m.WireStatus.UNKNOWN_REQUEST

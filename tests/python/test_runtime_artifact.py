@@ -208,6 +208,7 @@ RULES: dict[str, tuple[str, Callable[[], Editor]]] = {
         on_tensor(Role.WEIGHTS, 0, "offset", lambda e, _: e.get("header", 0, "persistent_bytes")),
     ),
     "outside CONST": ("tensor_outside", on_tensor(Role.BIAS, 1, "offset", 1 << 24)),
+    "CONST again and again": ("tensor_outside", lambda: _repeated_constants()),
     "weight -128": ("tensor_values", on_constant(Role.WEIGHTS, 0, b"\x80")),
     "bias": ("tensor_values", on_constant(Role.BIAS, 0, i32((1 << 30) + 1))),
     "factor": ("tensor_values", on_constant(Role.FACTORS, 0, b"\xff\xff")),
@@ -255,6 +256,10 @@ RULES: dict[str, tuple[str, Callable[[], Editor]]] = {
     "mask not in place": ("op_tensor", on_op(Opcode.MASK_BWD, "out", loss_error)),
     "narrow sum": ("op_tensor", on_op(Opcode.AFFINE_BWD, "out", loss_error)),
     "affine with a stride": ("op_limit", on_op(Opcode.AFFINE_BWD, "stride_w", 2)),
+    "depthwise gradient of an affine": (
+        "op_limit",
+        on_op(Opcode.AFFINE_BWD, "opcode", Opcode.DEPTHWISE_BWD_INPUT),
+    ),
     "wide input gradient": (
         "op_tensor",
         on_op(Opcode.CONV2D_BWD_INPUT, "out", other_op_tensor(Opcode.AFFINE_BWD, "out")),
@@ -280,6 +285,20 @@ def _moved_program(kind: int, record: int) -> Editor:
     editor = Editor(bytearray(good()))
     for field in ("first", "count"):
         editor.set(kind, record, field, editor.get(kind, 2, field))
+    return editor
+
+
+def _repeated_constants() -> Editor:
+    """The first five tensors are each all of CONST."""
+    editor = Editor(bytearray(good()))
+    # All of CONST has no forbidden value where it is read as multipliers.
+    size = editor.section(fmt.CONST)[1] // 4
+    for i in range(5):
+        for field, value in {
+            "place": 1, "type": 2, "role": Role.MULTIPLIERS, "n": 1, "h": 1, "w": 1, "c": size,
+            "offset": 0, "bytes": 4 * size, "zero_point": 0, "slot": NONE,
+        }.items():  # fmt: skip
+            editor.set(TENSORS, i, field, value)
     return editor
 
 

@@ -141,6 +141,47 @@ def test_a_failing_flash_is_reported_and_costs_nothing(kind: int, status: str) -
     assert other.weights_sha256() == second
 
 
+SLOT = FLASH_BYTES // 2
+
+
+@pytest.mark.parametrize("slot", [0, 1])
+@pytest.mark.parametrize("other", ["blank", "whole"])
+def test_an_unreadable_slot_does_not_stop_commits(slot: int, other: str) -> None:
+    """The slot, with the highest sequence number, cannot be read until it is erased; the other is blank or whole."""
+    board = booted()
+    train(board, 0, 1)
+    for _ in range(3 + slot):
+        board.commit()
+    flash = board.flash_bytes(FLASH_BYTES)
+    if other == "blank":
+        flash[(1 - slot) * SLOT : (2 - slot) * SLOT] = b"\xff" * SLOT
+    board = booted(bytes(flash))
+    board.make_unreadable(slot * SLOT, SLOT)
+    if other == "blank":
+        assert fault(board.restore) == "flash_read"
+    weights = train(board, 1, 1)
+    board.commit()
+    board.make_unreadable(0, 0)
+    board.reset_weights()
+    board.restore()
+    assert board.weights_sha256() == weights
+    again = train(board, 2, 1)
+    board.commit()
+    board.reset_weights()
+    board.restore()
+    assert board.weights_sha256() == again
+
+
+def test_two_unreadable_slots_are_reported_and_left_alone() -> None:
+    board = booted()
+    train(board, 0, 1)
+    board.commit()
+    before = board.flash_bytes(FLASH_BYTES)
+    board.make_unreadable(0, FLASH_BYTES)
+    assert fault(board.commit) == "flash_read"
+    assert board.flash_bytes(FLASH_BYTES) == before
+
+
 def test_each_damaged_byte_brings_the_older_weights_back() -> None:
     board = booted()
     first = train(board, 0, 1)

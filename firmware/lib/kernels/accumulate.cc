@@ -17,13 +17,11 @@ uint32_t largest_magnitude(const int32_t* g, uint32_t n) {
   return largest;
 }
 
-// (a >> n) rounded half up as two plain shifts, n in [0, 31]; half is (1 << (n - 1)) & -1 or 0. a +
-// half must not overflow.
+// rshift_round(a, n) for n >= 0 with what depends on n alone taken out of the loop.
 struct RoundingShift {
   explicit RoundingShift(int32_t n) : dropped(n > 30), shift(dropped ? 0 : n) {}
   int32_t operator()(int32_t a) const {
-    // Bit n - 1 of a, taken without overflow: (2a >> n) & 1 has it for n >= 1 and is masked away
-    // for n = 0.
+    // Bit n - 1 of a rounds half up without overflow; nothing is dropped for n = 0.
     const int32_t carry = shift > 0 ? (a >> (shift - 1)) & 1 : 0;
     return dropped ? 0 : (a >> shift) + carry;
   }

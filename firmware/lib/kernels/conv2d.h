@@ -24,8 +24,9 @@ uint64_t conv2d_s8_fwd_scratch_bytes(const Conv2dShape& shape);
 
 // e_x [in_h, in_w, in_c] = clamp(rshift_round(acc, shift), -127, 127), overwritten; returns max
 // |acc| before the shift, so that the caller runs it again with needed_shift(max) when that exceeds
-// shift. e_y [out_h, out_w, out_c] in [-127, 127], w as in the forward pass, q [out_c] in [0,
-// 32767]; shift in [0, 24]; kh*kw*out_c <= 8192. No overlap of e_x and e_y.
+// shift. e_y [out_h, out_w, out_c] as its view reads it, with 7 bits: in [-127, 127]; w as in the
+// forward pass, q [out_c] in [0, 32767]; shift in [0, 24]; kh*kw*out_c <= 8192. No overlap of e_x
+// and e_y.
 uint32_t conv2d_s8_bwd_input(const Conv2dShape& shape, const ErrorView& e_y, const int8_t* w,
                              const int16_t* q, int32_t shift, void* scratch, int8_t* e_x);
 uint32_t conv2d_s8_bwd_input_ref(const Conv2dShape& shape, const ErrorView& e_y, const int8_t* w,
@@ -45,8 +46,9 @@ struct GradientRows {
 using GradientSink = void (*)(void* context, const GradientRows& rows);
 
 // Computes the gradient four output channels at a time and hands each group to the sink, in
-// ascending order; every row appears exactly once. e_y [out_h, out_w, out_c] in [-127, 127], x
-// [in_h, in_w, in_c]; out_h*out_w <= 65536. x and e_y must not change while it runs; the weights
+// ascending order; every row appears exactly once. e_y [out_h, out_w, out_c] as its view reads it,
+// in [-127, 127] if narrow and up to +-2047 (11 bits) if wide; x [in_h, in_w, in_c]; out_h*out_w <=
+// 65536, and |e_y| * 255 * out_h*out_w < 2^31. x and e_y must not change while it runs; the weights
 // may (they are not read), so a sink may update them at once.
 void conv2d_s8_bwd_weight(const Conv2dShape& shape, const ErrorView& e_y, const int8_t* x,
                           int32_t x_zero_point, void* scratch, GradientSink sink, void* context);

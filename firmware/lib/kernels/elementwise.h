@@ -1,5 +1,5 @@
-// Element-wise kernels over n int8 elements and their gradients. "In place" means the very same
-// pointer.
+// Element-wise kernels over n int8 activations, and their gradients over int8 or int16 errors. "In
+// place" means the very same pointer.
 #pragma once
 
 #include <cstdint>

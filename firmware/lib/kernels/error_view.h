@@ -10,8 +10,8 @@ namespace tbft {
 struct ErrorView {
   const int8_t* s8;    // narrow, in [-127, 127]; null for a wide error
   const int16_t* s16;  // wide, in [-32767, 32767]; not looked at when s8 is set
-  // Wide errors are read as clamp(rshift_round(e, shift), -(2^bits - 1), 2^bits - 1); shift 0..8,
-  // bits 7..11.
+  // Wide errors are read as clamp(rshift_round(e, shift), -(2^bits - 1), 2^bits - 1); bits
+  // 7..11, shift 0..15 - bits (one more where a malformed model makes a value -32768).
   int32_t shift;
   int32_t bits;
 };

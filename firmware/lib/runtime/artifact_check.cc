@@ -9,6 +9,8 @@ namespace {
 
 constexpr int32_t kMaxBias = 1 << 30;
 constexpr int32_t kMaxRhoExponent = 1024;
+// CONST tensors may share bytes, but not so often that looking at their values takes for ever.
+constexpr uint64_t kMaxConstReads = 4;
 
 // Element types a role may have, one bit per ElementType.
 constexpr uint32_t type_bit(ElementType type) { return 1u << static_cast<uint32_t>(type); }
@@ -88,7 +90,8 @@ bool values_valid(const Artifact& artifact, const Tensor& tensor) {
   }
 }
 
-Status check_tensor(const Artifact& artifact, uint32_t index) {
+// `const_read` counts the bytes of the CONST tensors so far.
+Status check_tensor(const Artifact& artifact, uint32_t index, uint64_t* const_read) {
   const Tensor t = artifact.tensor(index);
   const Header& header = artifact.header();
   const uint32_t role = static_cast<uint32_t>(t.role);
@@ -117,6 +120,10 @@ Status check_tensor(const Artifact& artifact, uint32_t index) {
   const Range range = range_of(t);
   if (!in_arena) {
     if (range.end > artifact.const_bytes()) return {StatusCode::kTensorOutside, index};
+    *const_read += t.bytes;
+    if (*const_read > kMaxConstReads * artifact.const_bytes()) {
+      return {StatusCode::kTensorOutside, index};
+    }
     return values_valid(artifact, t) ? Status() : Status(StatusCode::kTensorValues, index);
   }
   const uint64_t low = rule.persistent ? 0 : header.persistent_bytes;
@@ -211,8 +218,9 @@ Status check_persistent_overlap(const Artifact& artifact) {
 }  // namespace
 
 Status check_tensors(const Artifact& artifact) {
+  uint64_t const_read = 0;
   for (uint32_t i = 0; i < artifact.tensors(); ++i) {
-    const Status status = check_tensor(artifact, i);
+    const Status status = check_tensor(artifact, i, &const_read);
     if (!status.ok()) return status;
   }
   const Header& header = artifact.header();

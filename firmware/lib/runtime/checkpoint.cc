@@ -10,7 +10,6 @@ namespace {
 
 constexpr uint32_t kVersion = 1;
 constexpr uint32_t kHeaderCrcAt = 92;
-constexpr uint32_t kSlots = 2;
 
 uint64_t round_up(uint64_t n, uint64_t unit) { return (n + unit - 1) / unit * unit; }
 
@@ -110,13 +109,15 @@ Status Checkpoint::read_slot(Engine* engine, uint32_t slot, Header* header, bool
 }
 
 // A slot that cannot be read is an error only when the other one does not help.
-Status Checkpoint::newest(Engine* engine, uint32_t* slot, Header* header, bool* found) {
+Status Checkpoint::newest(Engine* engine, uint32_t* slot, Header* header, bool* found,
+                          bool readable[kSlots]) {
   *found = false;
   Status failure;
   for (uint32_t i = 0; i < kSlots; ++i) {
     Header candidate;
     bool whole = false;
     const Status status = read_slot(engine, i, &candidate, &whole);
+    readable[i] = status.ok();
     if (!status.ok()) failure = status;
     // Serial number arithmetic: the counter may wrap.
     if (whole && (!*found || static_cast<int32_t>(candidate.sequence - header->sequence) > 0)) {
@@ -176,9 +177,13 @@ Status Checkpoint::commit(Engine* engine) {
   uint32_t slot = 0;
   Header header;
   bool found = false;
-  Status status = newest(engine, &slot, &header, &found);
-  if (!status.ok()) return status;
-  slot = found ? 1 - slot : 0;
+  bool readable[kSlots] = {};
+  Status status = newest(engine, &slot, &header, &found, readable);
+  if (!readable[0] && !readable[1]) return status;
+  slot = found ? 1 - slot : (readable[0] ? 0 : 1);
+  // Nothing is known of the other slot: should it become readable again, its sequence number might
+  // be the higher one.
+  const bool erase_other = !found && !readable[1 - slot];
   header.sequence = found ? header.sequence + 1 : 1;
   header.step = engine->step();
   const uint32_t used = static_cast<uint32_t>(needed_bytes(engine) / kSlots);
@@ -192,6 +197,9 @@ Status Checkpoint::commit(Engine* engine) {
   status = read_slot(engine, slot, &written, &whole);
   if (!status.ok()) return status;
   if (!whole || written.sequence != header.sequence) return StatusCode::kFlashVerify;
+  if (erase_other && !flash_->erase((1 - slot) * slot_bytes(), used)) {
+    return StatusCode::kFlashErase;
+  }
   sequence_ = header.sequence;
   return {};
 }
@@ -215,7 +223,8 @@ Status Checkpoint::restore(Engine* engine) {
   uint32_t slot = 0;
   Header header;
   bool found = false;
-  Status status = newest(engine, &slot, &header, &found);
+  bool readable[kSlots] = {};
+  Status status = newest(engine, &slot, &header, &found, readable);
   if (!status.ok()) return status;
   if (!found) return StatusCode::kNoCheckpoint;
   engine->drop_batch();

@@ -19,7 +19,8 @@ class Checkpoint {
   Checkpoint(Flash* flash, PhaseListener* listener) : flash_(flash), listener_(listener) {}
 
   // Writes the engine's trained weights, shift states and step counter over the older slot. On
-  // failure the newest slot is as it was. A batch in progress is not part of it.
+  // failure the newest slot is as it was. A slot that cannot be read is written over, or erased
+  // once the other one holds the commit. A batch in progress is not part of it.
   Status commit(Engine* engine);
   // Brings the newest whole checkpoint of this model back. kNoCheckpoint when there is none; the
   // weights are then untouched. If the flash fails half-way, the engine has its initial weights.
@@ -34,6 +35,8 @@ class Checkpoint {
   uint64_t needed_bytes(Engine* engine) const;
 
  private:
+  static constexpr uint32_t kSlots = 2;
+
   struct Header {
     uint32_t sequence = 0;
     uint32_t payload_bytes = 0;
@@ -45,7 +48,8 @@ class Checkpoint {
   bool geometry_fits(Engine* engine) const;
   // The slot's header if slot and payload are whole and of this model.
   Status read_slot(Engine* engine, uint32_t slot, Header* header, bool* whole);
-  Status newest(Engine* engine, uint32_t* slot, Header* header, bool* found);
+  // The newest whole slot, and which slots could be read at all.
+  Status newest(Engine* engine, uint32_t* slot, Header* header, bool* found, bool readable[kSlots]);
   Status payload_crc(uint32_t slot, uint32_t bytes, uint32_t* crc);
   Status write_payload(Engine* engine, uint32_t slot, Header* header);
   Status write_header(Engine* engine, uint32_t slot, const Header& header);

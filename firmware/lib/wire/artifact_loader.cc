@@ -25,7 +25,10 @@ Outcome Outcome::of(WireStatus status, uint32_t record) {
 Outcome ArtifactLoader::load_stored(uint32_t total) {
   unload();
   if (total > store_.capacity()) {
-    return Outcome::of(WireStatus::kArtifactTooLarge, store_.capacity());
+    received_ = 0;
+    sha256_known_ = false;
+    loaded_ = Outcome::of(WireStatus::kArtifactTooLarge, store_.capacity());
+    return loaded_;
   }
   total_ = total;
   received_ = total;

@@ -42,8 +42,10 @@ class ArtifactLoader {
   uint32_t capacity() const { return store_.capacity(); }
   // Outcome of the last attempt to load; kNotLoaded before the first.
   const Outcome& loaded() const { return loaded_; }
-  // Whether committed weights were restored when it was loaded.
+  // Whether committed weights were restored when it was loaded, and not replaced since.
   bool restored() const { return restored_; }
+  // The weights were reset or written over.
+  void weights_replaced() { restored_ = false; }
   // Arena bytes that the stored artifact's header asks for, also when it was refused; 0 without
   // one.
   uint32_t arena_bytes() const;

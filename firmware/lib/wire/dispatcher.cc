@@ -50,12 +50,23 @@ void Dispatcher::receive(Span<const uint8_t> bytes) {
     if (result == FrameResult::kFrame) {
       handle(decoder_.frame());
     } else if (result != FrameResult::kPending) {
-      ++damaged_frames_;
       Damaged notice;
       notice.reason = static_cast<uint8_t>(result);
       notify(notice, 0);
     }
   }
+}
+
+// Whether a request may interrupt the job: only an Abort that would be executed.
+Outcome Dispatcher::while_busy(const FrameView& frame) {
+  if (frame.type != AbortRequest::kType) {
+    return Outcome::of(WireStatus::kBusy);
+  }
+  if (frame.version != kProtocolVersion) {
+    return Outcome::of(WireStatus::kWrongVersion, kProtocolVersion);
+  }
+  AbortRequest request;
+  return request.decode(frame.body) ? Outcome() : Outcome::of(WireStatus::kBadBody);
 }
 
 void Dispatcher::handle(const FrameView& frame) {
@@ -68,11 +79,12 @@ void Dispatcher::handle(const FrameView& frame) {
       send_progress();
       return;
     }
-    if (frame.type != AbortRequest::kType) {
-      const Outcome busy = Outcome::of(WireStatus::kBusy);
+    const Outcome refusal = while_busy(frame);
+    if (!refusal.ok()) {
       Error error;
-      error.code = busy.code;
-      error.text = {reinterpret_cast<const uint8_t*>(busy.text), strlen(busy.text)};
+      error.code = refusal.code;
+      error.record = refusal.record;
+      error.text = {reinterpret_cast<const uint8_t*>(refusal.text), strlen(refusal.text)};
       notify(error, frame.sequence);
       return;
     }
@@ -191,15 +203,6 @@ void Dispatcher::send(Span<const uint8_t> payload) {
   wire_bytes_ += static_cast<uint32_t>(size);
   last_sent_us_ = clock_.now_us();
   (void)stream_.write(encoded_, size);  // where the other side is gone, the next read says so
-}
-
-void Dispatcher::log(uint8_t level, const char* text) {
-  Log line;
-  line.level = level;
-  const size_t length = strlen(text);
-  const size_t room = kBodyLimit - Log::kFixedBytes;
-  line.text = {reinterpret_cast<const uint8_t*>(text), length < room ? length : room};
-  notify(line, sequence_);
 }
 
 void Dispatcher::send_progress() {

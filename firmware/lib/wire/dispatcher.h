@@ -39,10 +39,6 @@ class Dispatcher final : private EventRecorder::Hook {
   void receive(Span<const uint8_t> bytes);
   // Does one sample of the long request in progress; false when there is none.
   bool step();
-  // A line for people at the other end.
-  void log(uint8_t level, const char* text);
-  // Damaged frames so far.
-  uint32_t damaged_frames() const { return damaged_frames_; }
 
  private:
   struct Job {
@@ -61,6 +57,7 @@ class Dispatcher final : private EventRecorder::Hook {
   };
 
   void after_phase() override;
+  static Outcome while_busy(const FrameView& frame);
   void handle(const FrameView& frame);
   void execute(const FrameView& frame);
   template <typename Request>
@@ -125,7 +122,6 @@ class Dispatcher final : private EventRecorder::Hook {
 
   FrameDecoder decoder_;
   Job job_;
-  uint32_t damaged_frames_ = 0;
   uint32_t input_received_ = 0;
   // load event: first frame of the upload, and the wire's count then
   uint64_t frame_start_us_ = 0;

@@ -71,6 +71,7 @@ void Dispatcher::run(const ConfigureRequest& request) {
   Status status = engine_.configure(config);
   if (status.ok() && (request.flags & kConfigureReset) != 0) {
     status = engine_.reset_weights();
+    loader_.weights_replaced();
   }
   if (!status.ok()) {
     return answer_error(Outcome::of(status));
@@ -300,6 +301,7 @@ void Dispatcher::run(const WriteWeightsRequest& request) {
   if (!status.ok()) {
     return answer_error(Outcome::of(status));
   }
+  loader_.weights_replaced();
   answer_empty(WriteWeightsRequest::kType);
 }
 

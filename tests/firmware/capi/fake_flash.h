@@ -20,7 +20,10 @@ enum class Cut : uint32_t {
 class FakeFlash final : public Flash {
  public:
   FakeFlash(uint32_t size, uint32_t erase_unit, uint32_t program_unit)
-      : erase_unit_(erase_unit), program_unit_(program_unit), bytes_(size, 0xff) {}
+      : erase_unit_(erase_unit),
+        program_unit_(program_unit),
+        bytes_(size, 0xff),
+        unreadable_((size + erase_unit - 1) / erase_unit, false) {}
 
   // Power fails during the `operation`-th operation from now (1 = the next); 0 = never. Erasing
   // counts block by block.
@@ -34,6 +37,14 @@ class FakeFlash final : public Flash {
   // From now on an operation fails without power loss: bit 0 erase, 1 program, 2 read; bit 3:
   // program says yes and writes nothing.
   void fail(uint32_t kinds) { failing_ = kinds; }
+  // Reads of the erase blocks from `offset` on fail, each until it is erased.
+  void make_unreadable(uint32_t offset, uint32_t size) {
+    for (uint32_t at = offset; at < offset + size; at += erase_unit_) {
+      unreadable_[at / erase_unit_] = true;
+    }
+  }
+  // As if the blocks could be read again, with what was in them.
+  void make_readable() { unreadable_.assign(unreadable_.size(), false); }
   std::vector<uint8_t>& bytes() { return bytes_; }
 
   uint32_t size_bytes() const override { return static_cast<uint32_t>(bytes_.size()); }
@@ -45,6 +56,7 @@ class FakeFlash final : public Flash {
     const std::vector<uint8_t> blank(erase_unit_, 0xff);
     for (uint32_t at = offset; at < offset + size; at += erase_unit_) {
       if (!change(at, blank.data(), erase_unit_, false)) return false;
+      unreadable_[at / erase_unit_] = false;
     }
     return true;
   }
@@ -57,6 +69,9 @@ class FakeFlash final : public Flash {
 
   bool read(uint32_t offset, uint8_t* data, uint32_t size) override {
     if (!powered_ || (failing_ & 4) != 0 || !inside(offset, size, 1)) return false;
+    for (uint32_t i = 0; i < size; ++i) {
+      if (unreadable_[(offset + i) / erase_unit_]) return false;
+    }
     if (size != 0) memcpy(data, bytes_.data() + offset, size);
     return true;
   }
@@ -85,6 +100,7 @@ class FakeFlash final : public Flash {
   uint32_t erase_unit_;
   uint32_t program_unit_;
   std::vector<uint8_t> bytes_;
+  std::vector<bool> unreadable_;  // by erase block
   uint32_t operations_ = 0;
   uint32_t cut_at_ = 0;
   Cut cut_ = Cut::kLost;

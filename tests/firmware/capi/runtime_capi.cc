@@ -285,6 +285,10 @@ void tbft_flash_cut(void* handle, uint32_t operation, uint32_t how) {
   board(handle)->flash->cut_at(operation, static_cast<Cut>(how));
 }
 void tbft_flash_fail(void* handle, uint32_t kinds) { board(handle)->flash->fail(kinds); }
+void tbft_flash_unreadable(void* handle, uint32_t offset, uint32_t size) {
+  board(handle)->flash->make_unreadable(offset, size);
+}
+void tbft_flash_readable(void* handle) { board(handle)->flash->make_readable(); }
 uint32_t tbft_flash_operations(void* handle) { return board(handle)->flash->operations(); }
 uint8_t* tbft_flash_bytes(void* handle) { return board(handle)->flash->bytes().data(); }
 uint64_t tbft_commit(void* handle) {

@@ -2,8 +2,9 @@
 // none.
 //
 // Input: byte 0 bit 0: load an artifact first (bit 2: which of two); bit 1: the rest is taken as
-// frames' contents (u8 type, u8 length, body), which are framed here, so that the fuzzer gets past
-// CRC and COBS; else it is the raw stream.
+// frames' contents (u8 type, u16 length, body), which are framed here, so that the fuzzer gets past
+// CRC and COBS; else it is the raw stream. Bit 7 of the type: the next frame comes before the long
+// request is through. Bit 15 of the length: the frame is sent twice; bit 14: in another version.
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -14,7 +15,9 @@
 #include "hal/clock.h"
 #include "hal/flash.h"
 #include "hal/sample_cache.h"
+#include "runtime/bytes.h"
 #include "runtime/checkpoint.h"
+#include "runtime/crc32.h"
 #include "runtime/engine.h"
 #include "wire/artifact_loader.h"
 #include "wire/counting_flash.h"
@@ -116,7 +119,7 @@ class SmallFlash final : public tbft::Flash {
   }
 
  private:
-  uint8_t bytes_[kFlashBytes];
+  uint8_t bytes_[kFlashBytes] = {};
 };
 
 alignas(16) uint8_t g_store[kStoreBytes];
@@ -150,20 +153,30 @@ void feed_frames(wire::Dispatcher& dispatcher, Span<const uint8_t> data) {
   while (at + 3 <= data.size()) {
     const uint8_t type = data[at];
     const size_t wanted =
-        (size_t{data[at + 1]} | (size_t{data[at + 2]} << 8)) % (wire::kBodyLimit + 1);
+        (size_t{data[at + 1]} | (size_t{data[at + 2] & 0x3fU} << 8)) % (wire::kBodyLimit + 1);
+    const bool twice = (data[at + 2] & 0x80) != 0;
+    const bool other_version = (data[at + 2] & 0x40) != 0;
     at += 3;
     const size_t size = wanted < data.size() - at ? wanted : data.size() - at;
     uint8_t payload[wire::kMaxPayload];
     uint8_t encoded[wire::kMaxEncoded];
-    const size_t payload_bytes =
-        wire::make_payload(type, ++sequence, data.subspan(at, size), payload);
-    dispatcher.receive({encoded, wire::encode_frame({payload, payload_bytes}, encoded)});
+    const size_t payload_bytes = wire::make_payload(static_cast<uint8_t>(type & 0x7f), ++sequence,
+                                                    data.subspan(at, size), payload);
+    if (other_version) {
+      payload[0] = wire::kProtocolVersion + 1;
+      const size_t covered = payload_bytes - wire::kFrameCrcBytes;
+      tbft::store_u32(payload + covered, tbft::crc32(0, payload, covered));
+    }
+    const Span<const uint8_t> frame(encoded, wire::encode_frame({payload, payload_bytes}, encoded));
+    dispatcher.receive(frame);
     at += size;
-    // Bit 7 of the type: look at the next frame before the long request is through.
     for (int i = 0; i < kMaxSteps && dispatcher.step(); ++i) {
       if ((type & 0x80) != 0) {
         break;
       }
+    }
+    if (twice) {
+      dispatcher.receive(frame);
     }
   }
 }
@@ -174,6 +187,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) {
     return 0;
   }
+  g_flash = SmallFlash();  // an input must not depend on those before it
   CountingClock clock;
   CheckingStream stream;
   wire::EventRecorder events(clock, nullptr, {g_events, sizeof g_events / sizeof g_events[0]});

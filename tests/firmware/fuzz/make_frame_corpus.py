@@ -17,14 +17,36 @@ from host.protocol.frame import encode_frame
 CORPUS = Path(__file__).parent / "corpus"
 ARTIFACT = CORPUS / "artifact" / "small1-all-accumulate.tbfa"
 LOADED, FRAMED = 1, 2
+UNFINISHED = 0x80
+"""In a frame's type: the next frame comes before the request is through."""
+TWICE, OTHER_VERSION = 0x8000, 0x4000
+"""In a frame's length."""
+
+
+def contents(message: Message, unfinished: bool = False, length_flags: int = 0) -> bytes:
+    """One frame's contents as the fuzzer takes them."""
+    body = message.pack()
+    kind = message.TYPE | (UNFINISHED if unfinished else 0)
+    return bytes([kind]) + (len(body) | length_flags).to_bytes(2, "little") + body
 
 
 def framed(messages: Sequence[Message], loaded: bool = True) -> bytes:
     """Input that the fuzzer frames itself."""
-    parts = [bytes([FRAMED | (LOADED if loaded else 0)])]
+    first = bytes([FRAMED | (LOADED if loaded else 0)])
+    return first + b"".join(map(contents, messages))
+
+
+def interrupted(messages: Sequence[Message]) -> bytes:
+    """A session whose frames all come twice, and whose long requests are each met by an Abort of another version, by
+    a request, and by an Abort."""
+    parts = [bytes([FRAMED | LOADED])]
     for message in messages:
-        body = message.pack()
-        parts.append(bytes([message.TYPE]) + len(body).to_bytes(2, "little") + body)
+        parts.append(contents(message, length_flags=TWICE))
+        if isinstance(message, m.Train | m.Evaluate):
+            parts.append(contents(message, True, TWICE))
+            parts.append(contents(m.Abort(), True, OTHER_VERSION))
+            parts.append(contents(m.WeightsHash(), True))
+            parts.append(contents(m.Abort(), True, TWICE))
     return b"".join(parts)
 
 
@@ -60,6 +82,7 @@ def main() -> None:
     (folder / "session-framed").write_bytes(framed(messages))
     (folder / "session-stream").write_bytes(stream(messages))
     (folder / "upload-framed").write_bytes(framed([*upload, m.Identify()], loaded=False))
+    (folder / "session-interrupted").write_bytes(interrupted(messages))
     (folder / "unloaded-framed").write_bytes(framed(messages, loaded=False))
 
 
