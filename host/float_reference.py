@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from exporter.graph import Graph
 from host.datasets.base import Dataset
 from host.errors import HostError
-from host.order import epoch_order
+from host.order import epoch_order, epoch_rate
 
 Progress = Callable[[int, int], None]
 
@@ -33,6 +33,7 @@ def fine_tune_float(
     epochs: int,
     batch: int,
     lr: float,
+    schedule: str,
     seed: int,
     progress: Progress = lambda done, total: None,
 ) -> FloatResult:
@@ -48,7 +49,7 @@ def fine_tune_float(
         from exporter.torch_graph import TorchGraph
     except ImportError as error:
         raise HostError(
-            "the float32 reference needs PyTorch, which is not installed; pip install 'tbft[train]'"
+            "the float32 reference needs PyTorch, which is not installed; run make setup-dev"
         ) from error
     model = TorchGraph(graph, blocks).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -57,6 +58,7 @@ def fine_tune_float(
     before = _accuracy(model, test)
     for epoch in range(epochs):
         order = epoch_order(seed, epoch, len(train))
+        optimizer.param_groups[0]["lr"] = epoch_rate(lr, schedule, epoch, epochs)
         for start in range(0, len(order), batch):
             chosen = torch.from_numpy(order[start : start + batch])
             optimizer.zero_grad()

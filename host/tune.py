@@ -14,6 +14,7 @@ from exporter.partition import SHIFTS
 from exporter.plan import MODES
 from host.cli import progress_bars, run_command
 from host.datasets.registry import task_names
+from host.order import SCHEDULES
 from host.runfolder import DEFAULT_ROOT
 from host.transport import DEFAULT_PORT
 from host.tuned_weights import CHECKPOINT, WEIGHTS
@@ -83,6 +84,13 @@ TUNE_OPTIONS = [
         help="Images per weight update.",
     ),
     click.option("--lr", type=Rate(), help="Learning rate.  [default: auto, by the blocks]"),
+    click.option(
+        "--schedule",
+        type=click.Choice(SCHEDULES),
+        default="cosine",
+        show_default=True,
+        help="Learning rate over the epochs: falling to 0 along half a cosine, or constant.",
+    ),
     click.option("--train-images", type=click.IntRange(min=1), default=1000, show_default=True),
     click.option(
         "--test-images", type=click.IntRange(min=1), help="Test with the first N.  [default: all]"

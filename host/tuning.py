@@ -16,7 +16,7 @@ from host.datasets.registry import Task, load_task
 from host.device import Device, EpochResult, Progress
 from host.errors import HostError
 from host.export_folder import Export, make_export, newest_export, read_export
-from host.order import epoch_order
+from host.order import epoch_order, epoch_rate
 from host.protocol.events import OnPhase
 from host.runfolder import RunFolder, versions
 from host.tuned_weights import write_weights
@@ -45,6 +45,7 @@ class TuneOptions:
     epochs: int = 10
     batch: int = 8
     lr: float | None = None
+    schedule: str = "cosine"
     train_images: int = 1000
     test_images: int | None = None
     seed: int = 0
@@ -184,6 +185,7 @@ class Tuning:
             "data": self.task.name,
             "data_source": self.task.source,
             "lr": self.lr,
+            "schedule": self.options.schedule,
             "batch": 1 if artifact.immediate else self.options.batch,
             "mode": "immediate" if artifact.immediate else "accumulate",
             "model_sha256": artifact.model_hash.hex(),
@@ -333,7 +335,7 @@ class _Samples:
         o = self._tuning.options
         order: list[int] = epoch_order(o.seed, epoch, len(self._train)).tolist()
         progress = self._tuning._progress(f"epoch {epoch + 1} of {o.epochs}")
-        lr = self._tuning.lr
+        lr = epoch_rate(self._tuning.lr, o.schedule, epoch, o.epochs)
         if not self.cached:
             return self._device.train_epoch_uncached(
                 self._train.images, self._train.labels, order, o.batch, lr, progress

@@ -100,7 +100,7 @@ def _read_torch(path: Path) -> dict[str, Array]:
     except ImportError as error:
         raise ExporterError(
             f"the checkpoint {path} is in PyTorch's format, which needs PyTorch to be read; install "
-            "it with: pip install 'tbft[train]', or give a .safetensors file"
+            "it with: make setup-dev, or give a .safetensors file"
         ) from error
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)

@@ -65,6 +65,7 @@ def run_case(
         epochs=epochs,
         batch=options.batch,
         lr=tuning.lr,
+        schedule=options.schedule,
         seed=options.seed,
         progress=lambda done, total: report(done, total, "float32 PyTorch"),
     )

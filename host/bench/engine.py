@@ -114,7 +114,7 @@ def training_step(report: Report, repeats: int = 7) -> list[Result]:
         from exporter.torch_graph import TorchGraph
     except ImportError as error:
         raise HostError(
-            "the comparison with PyTorch needs it installed; pip install 'tbft[train]'"
+            "the comparison with PyTorch needs it installed; run make setup-dev"
         ) from error
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
