@@ -48,7 +48,7 @@ def main(parts: tuple[str, ...]) -> int:
     results: list[Result] = []
     for part in parts or PARTS:
         with progress_bars(console) as report:
-            found = PARTS[part](lambda done, total, what: report(done, total, what))
+            found = PARTS[part](report)
         results += found
         write(results)
         for result in found:

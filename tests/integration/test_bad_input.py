@@ -18,10 +18,7 @@ from serial import serial_for_url
 
 from energy.errors import TraceError
 from energy.trace import TraceChunk, TraceInfo, TraceWriter
-from exporter.calibration import calibrate
-from exporter.checkpoint_write import store_calibration
 from exporter.errors import ExporterError
-from exporter.frontends import load_graph
 from host import exporting, pretrain, session
 from host.errors import HostError
 from host.export_folder import read_export
@@ -32,18 +29,8 @@ from host.protocol.link import Link
 from host.quantizing import read_images
 from host.tuning import METRICS, TuneOptions, Tuning
 from tests.native import REPO, NativeBuild
-from tests.python import networks
 
 Plan = Callable[..., Tuning]
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A short random network with stored ranges."""
-    path = tmp_path_factory.mktemp("net") / "small.safetensors"
-    graph, _ = load_graph(networks.write_random(path, depth=1, width=8))
-    store_calibration(path, calibrate(graph, networks.random_images(2), "random images"))
-    return path
 
 
 @pytest.fixture(scope="module")

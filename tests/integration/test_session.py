@@ -12,24 +12,11 @@ import pytest
 
 from energy.errors import SessionError
 from energy.session import Phase, PhaseEvent, find_plugin
-from exporter.calibration import calibrate
-from exporter.checkpoint_write import store_calibration
-from exporter.frontends import load_graph
 from host import demo, session
 from host.exporting import export_model
 from tests.native import NativeBuild
-from tests.python import networks
 
 TRAIN, TEST, EPOCHS = 10, 6, 2
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A short random network with stored ranges."""
-    path = tmp_path_factory.mktemp("net") / "small.safetensors"
-    graph, _ = load_graph(networks.write_random(path, depth=1, width=8))
-    store_calibration(path, calibrate(graph, networks.random_images(2), "random images"))
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -43,15 +43,6 @@ QUICK = ("--train-images", "24", "--test-images", "20", "--epochs", "2", "--data
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A short random network with stored ranges."""
-    path = tmp_path_factory.mktemp("net") / "small.safetensors"
-    graph, _ = load_graph(networks.write_random(path, depth=1, width=8))
-    store_calibration(path, calibrate(graph, networks.random_images(2), "random images"))
-    return path
-
-
-@pytest.fixture(scope="module")
 def export(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its export with the last two blocks trained."""
     out = tmp_path_factory.mktemp("exports") / "small"
