@@ -2,3 +2,7 @@
 
 Imports nothing else of this project; the board session is a plug-in (see `energy.session`).
 """
+
+from energy.interrupt import quiet_interrupts
+
+quiet_interrupts()

@@ -6,8 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import native
+
+# Time limits are for tests that wait; the first example of a kernel test may build the library it calls.
+settings.register_profile("tbft", deadline=None)
+settings.load_profile("tbft")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

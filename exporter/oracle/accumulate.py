@@ -39,6 +39,11 @@ class RowAccumulator:
         )
         self.biases = column[:, 0]
 
+    def clear_biases(self) -> None:
+        """The biases' part is empty again, as after an update."""
+        self.biases = np.zeros_like(self.biases)
+        self.bias_exponents = np.full(self.biases.size, EMPTY)
+
 
 def _add_rows(
     held: I64, exponents: I64, new: I64, exponent: int, bits: int, limit: int

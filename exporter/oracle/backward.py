@@ -71,10 +71,11 @@ def weight_gradient_bits(positions: int) -> int:
 
 
 def store_stateful(acc: I64, exponent: int, states: MutableMapping[str, int], name: str) -> Error:
-    """Round with the op's own shift state, and update it."""
+    """Round with the shift of last time where it loses at most one bit, and note the exact one."""
     need = needed(int(np.abs(acc).max(initial=0)))
-    shift = max(states.get(name, 0), need)
-    states[name] = shift - 1 if need < shift else shift
+    last = states.get(name, 0)
+    shift = last if need <= last <= need + 1 else need
+    states[name] = need
     return store(acc, shift, exponent)
 
 

@@ -23,7 +23,7 @@ from exporter.oracle.accumulate import RowAccumulator
 from exporter.oracle.fixed import I64
 from exporter.oracle.forward import convolution_accumulators, forward, parameters_of
 from exporter.oracle.loss import loss_multiplier, softmax_cross_entropy
-from exporter.oracle.update import bias_step, row_rates, weight_step
+from exporter.oracle.update import batch_step, bias_step, row_rates, weight_step
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,9 @@ class Oracle:
         if self.immediate:
             assert rate is not None, "immediate updates need a learning rate with every sample"
             exponents = np.full(rows, exponent, dtype=np.int64)
-            self._update(entry, matrix, exponents, biases, exponents, rate)
+            if matrix is not None:
+                self._move_sample(entry, matrix, exponents, rate)
+            self._move_bias(entry, biases, exponents, rate)
             return
         accumulator = self._accumulators.setdefault(entry.number, RowAccumulator())
         accumulator.add(matrix, biases, exponent)
@@ -198,37 +200,54 @@ class Oracle:
         if self.immediate:
             return
         for entry in self.trained:
-            held = self._accumulators.pop(entry.number, None)
-            if held is None:
-                continue
-            self._update(
-                entry, held.weights, held.weight_exponents, held.biases, held.bias_exponents, rate
-            )
+            held = self._accumulators.get(entry.number)
+            if held is not None:
+                if held.weights is not None:
+                    self._move_batch(entry, held, rate)
+                self._move_bias(entry, held.biases, held.bias_exponents, rate)
+                held.clear_biases()
         self.step += 1
 
-    def _update(
-        self,
-        entry: TrainedNode,
-        matrix: I64 | None,
-        exponents: I64,
-        biases: I64,
-        bias_exponents: I64,
-        rate: tuple[int, int],
+    def _rows(self, entry: TrainedNode, weight: I8) -> I8:
+        """Weights as (output channels, K); a depthwise kernel's memory order is (K, channels)."""
+        if isinstance(entry.node, DepthwiseConv2d):
+            return weight.reshape(-1, weight.shape[-1]).T
+        return weight.reshape(weight.shape[0], -1)
+
+    def _set_rows(self, entry: TrainedNode, rows: I8) -> None:
+        weight, bias = self.parameters[entry.node.name]
+        memory = rows.T if isinstance(entry.node, DepthwiseConv2d) else rows
+        self.parameters[entry.node.name] = (memory.reshape(weight.shape), bias)
+
+    def _move_batch(self, entry: TrainedNode, held: RowAccumulator, rate: tuple[int, int]) -> None:
+        assert held.weights is not None
+        rows = self._rows(entry, self.parameters[entry.node.name][0])
+        rates, _ = row_rates(self.graph, entry.node)
+        moved, left, exponents = batch_step(rows, held.weights, held.weight_exponents, rates, rate)
+        held.weights, held.weight_exponents = left, exponents
+        self._set_rows(entry, moved)
+
+    def _move_sample(
+        self, entry: TrainedNode, matrix: I64, exponents: I64, rate: tuple[int, int]
     ) -> None:
-        node = entry.node
-        weight, bias = self.parameters[node.name]
-        weight_rates, bias_rates = row_rates(self.graph, node)
-        if matrix is not None:
-            depthwise = isinstance(node, DepthwiseConv2d)
-            key = (self.seed, self.step, 2 * entry.number)
-            flat = (
-                weight.reshape(-1, biases.size).T if depthwise else weight.reshape(biases.size, -1)
-            )
-            new = weight_step(flat, matrix, exponents, weight_rates, rate, key, depthwise)
-            weight = (new.T if depthwise else new).reshape(weight.shape)
+        rows = self._rows(entry, self.parameters[entry.node.name][0])
+        rates, _ = row_rates(self.graph, entry.node)
+        key = (self.seed, self.step, 2 * entry.number)
+        transposed = isinstance(entry.node, DepthwiseConv2d)
+        self._set_rows(entry, weight_step(rows, matrix, exponents, rates, rate, key, transposed))
+
+    def _move_bias(
+        self, entry: TrainedNode, biases: I64, exponents: I64, rate: tuple[int, int]
+    ) -> None:
+        weight, bias = self.parameters[entry.node.name]
+        _, rates = row_rates(self.graph, entry.node)
         key = (self.seed, self.step, 2 * entry.number + 1)
-        bias = bias_step(bias, biases, bias_exponents, bias_rates, rate, key)
-        self.parameters[node.name] = (weight, bias)
+        moved = bias_step(bias, biases, exponents, rates, rate, key)
+        self.parameters[entry.node.name] = (weight, moved)
+
+    def drop_batch(self) -> None:
+        """Forget gradients and remainders, as the board does when it commits, restores or is told to stop."""
+        self._accumulators = {}
 
     def trained_tensors(self) -> dict[str, I8 | I32]:
         """Trained tensors by name (``node.weight``, ``node.bias``) in the order of their numbers."""

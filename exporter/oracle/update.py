@@ -1,4 +1,4 @@
-"""Integer SGD with stochastic rounding (docs/numerics.md, section 5)."""
+"""Integer SGD: batch updates that keep their remainder, stochastic rounding for single samples (docs/numerics.md, section 5)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from exporter.graph import I8, I32, Conv2d, DepthwiseConv2d, Graph
 from exporter.oracle.accumulate import EMPTY
-from exporter.oracle.fixed import I64, normalised, random16
+from exporter.oracle.fixed import I64, bitlen, normalised, random16
 
 Rates = list[tuple[int, int]]
 
@@ -51,6 +51,50 @@ def _row_steps(row: I64, exponent: int, rho: tuple[int, int], rate: tuple[int, i
     return np.clip(rounded, -(1 << 24), 1 << 24)
 
 
+_NO_STEP = 1 << 30
+
+
+def _step_size(exponent: int, rho: tuple[int, int], rate: tuple[int, int]) -> int:
+    """How much of a row's accumulator is one step of a weight; 0 for a rate of 0."""
+    mantissa = (rate[0] * rho[0]) >> 31
+    if mantissa == 0:
+        return 0
+    shift = 31 - rate[1] - rho[1] - exponent
+    if shift > 59:
+        return _NO_STEP
+    if shift < 0:
+        return 1
+    return max(1, ((1 << shift) + (mantissa >> 1)) // mantissa)
+
+
+def batch_step(
+    weight: I8, matrix: I64, exponents: I64, rates: Rates, rate: tuple[int, int]
+) -> tuple[I8, I64, I64]:
+    """New int8 weights (rows, K), and what stays in the accumulator: matrix (rows, K) and exponents (rows,)."""
+    moved = weight.astype(np.int64)
+    left, kept = matrix.copy(), exponents.copy()
+    for o in range(matrix.shape[0]):
+        exponent = int(exponents[o])
+        if exponent == EMPTY:
+            continue
+        size = _step_size(exponent, rates[o], rate)
+        if size == 0:
+            left[o], kept[o] = 0, EMPTY
+            continue
+        steps = np.sign(matrix[o]) * ((np.abs(matrix[o]) + (size >> 1)) // size)
+        moved[o] -= steps
+        left[o] = matrix[o] - steps * size
+        largest = int(np.abs(left[o]).max())
+        if largest == 0:
+            kept[o] = EMPTY
+            continue
+        shift = 14 - bitlen(largest)
+        if shift > 0 and exponent >= -16384:
+            left[o] <<= shift
+            kept[o] = exponent - shift
+    return np.clip(moved, -127, 127).astype(np.int8), left, kept
+
+
 def weight_step(
     weight: I8,
     matrix: I64,
@@ -60,7 +104,10 @@ def weight_step(
     key: tuple[int, int, int],
     transposed: bool,
 ) -> I8:
-    """New int8 weights (rows, K). ``transposed``: the tensor's memory order is (K, rows), as a depthwise kernel's."""
+    """New int8 weights (rows, K) after one sample's gradient, stochastically rounded.
+
+    ``transposed``: the tensor's memory order is (K, rows), as a depthwise kernel's.
+    """
     rows, length = matrix.shape
     random = random16(*key, rows * length)
     noise = random.reshape(length, rows).T if transposed else random.reshape(rows, length)

@@ -179,3 +179,18 @@ def test_a_stopped_program_leaves_a_readable_folder(
     [folder] = (tmp_path / "runs").iterdir()
     assert json.loads((folder / METRICS).read_text("utf-8"))["status"] == "interrupted"
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("module", ["host.tune", "host.export", "energy.capture"])
+def test_ctrl_c_while_importing_is_quiet(module: str, tmp_path: Path) -> None:
+    """The first second of a command is spent in imports; Ctrl-C must not show a traceback there either."""
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+    done = subprocess.run(
+        [sys.executable, "-m", module],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == "interrupted\n"
+    assert done.returncode in (130, -signal.SIGINT)

@@ -38,13 +38,12 @@ def library() -> ctypes.CDLL:
         "k_depthwise_bwd_input",
         "k_random_key",
         "k_random_bits16",
-        "k_next_shift_state",
         "k_error_magnitude",
     ):
         getattr(lib, name).restype = ctypes.c_uint32
     for name in (
         "k_conv2d_scratch_bytes",
-        "k_depthwise_scratch_bytes",
+        "k_depthwise_bwd_weight_scratch_bytes",
         "k_linear_loss_scratch_bytes",
     ):
         getattr(lib, name).restype = ctypes.c_uint64

@@ -284,3 +284,31 @@ def sgd(
     d = max(-limit, min(limit, d))
     bound = 2**30 if bias else 127
     return max(-bound, min(bound, value - ((d + random) >> 16)))
+
+
+def apply_row(
+    weights: list[int], acc: list[int], exponent: int, lr: tuple[int, int], rho: tuple[int, int]
+) -> tuple[list[int], list[int], int]:
+    """Section 5, batch updates, for one row: new weights, what is left, its exponent (-32768 empty)."""
+    m = (lr[0] * rho[0]) >> 31
+    if m == 0:
+        return weights, acc, -32768
+    shift = 31 - lr[1] - rho[1] - exponent
+    if shift > 59:
+        size = 2**30
+    elif shift < 0:
+        size = 1
+    else:
+        size = max(1, (2**shift + (m >> 1)) // m)
+    moved, left = [], []
+    for w, a in zip(weights, acc, strict=True):
+        steps = (abs(a) + (size >> 1)) // size * (1 if a >= 0 else -1)
+        moved.append(max(-127, min(127, w - steps)))
+        left.append(a - steps * size)
+    largest = max(map(abs, left))
+    if largest == 0:
+        return moved, left, -32768
+    up = 14 - largest.bit_length()
+    if up > 0 and exponent >= -16384:
+        left, exponent = [a << up for a in left], exponent - up
+    return moved, left, exponent

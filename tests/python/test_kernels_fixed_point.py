@@ -43,11 +43,10 @@ def test_needed_shift(largest: int) -> None:
     assert call("k_needed_shift", largest) == reference.needed(largest)
 
 
-@given(st.integers(0, 24), st.integers(0, 2**31 - 1))
-def test_next_shift_state(state: int, largest: int) -> None:
-    needed = reference.needed(largest)
-    n = max(state, needed)
-    assert call("k_next_shift_state", state, largest) == (n - 1 if needed < n else n)
+def test_shift_serves() -> None:
+    for shift in range(25):
+        for needed in range(25):
+            assert call("k_shift_serves", shift, needed) == (shift - needed in (0, 1))
 
 
 @given(UINT32, UINT32, st.integers(0, 1000), UINT32)

@@ -107,25 +107,21 @@ def test_sgd_row(
 ) -> None:
     rng = np.random.default_rng(seed)
     # Half of the rows small, so that steps land inside the range of the weights.
-    acc = rng.integers(-32767, 32768, size=n).astype(np.int16) >> int(rng.choice([0, 6]))
+    g = rng.integers(-32767, 32768, size=n).astype(np.int32) >> int(rng.choice([0, 6]))
     w = rng.integers(-127, 128, size=first + stride * n, dtype=np.int8)
     expected = w.copy()
     for j in range(n):
         index = first + j * stride
         random = reference.random16(key, index)
         expected[index] = reference.sgd(
-            int(w[index]), int(acc[j]), exponent, lr, rho, random, bias=False
+            int(w[index]), int(g[j]), exponent, lr, rho, random, bias=False
         )
     pairs = np.array([*lr, *rho], dtype=np.int32)
     for variant in (REF, FAST):
         with guarded(w.shape) as out:
             out[...] = w
-            call("k_sgd_row_s16", variant, pairs, key, acc, exponent, n, first, stride, out)
+            call("k_sgd_row", variant, pairs, key, g, exponent, n, first, stride, out)
             assert np.array_equal(out, expected)
-    with guarded(w.shape) as out:
-        out[...] = w
-        call("k_sgd_row_s32", pairs, key, acc.astype(np.int32), exponent, n, first, stride, out)
-        assert np.array_equal(out, expected)
 
 
 def test_sgd_row_over_all_shifts() -> None:
@@ -144,42 +140,81 @@ def test_sgd_row_over_all_shifts() -> None:
             expected[first + j] = reference.sgd(
                 int(w[first + j]), int(g[j]), exponent, lr, rho, random, bias=False
             )
-        with guarded(w.shape) as out:
-            out[...] = w
-            call(
-                "k_sgd_row_s32",
-                np.array([*lr, *rho], dtype=np.int32),
-                99,
-                g,
-                exponent,
-                n,
-                first,
-                1,
-                out,
-            )
-            assert np.array_equal(out, expected), exponent
-        acc = np.clip(g, -32767, 32767).astype(np.int16)
-        for j in range(n):
-            random = reference.random16(99, first + j)
-            expected[first + j] = reference.sgd(
-                int(w[first + j]), int(acc[j]), exponent, lr, rho, random, bias=False
-            )
+        pairs = np.array([*lr, *rho], dtype=np.int32)
         for variant in (REF, FAST):
             with guarded(w.shape) as out:
                 out[...] = w
-                call(
-                    "k_sgd_row_s16",
-                    variant,
-                    np.array([*lr, *rho], dtype=np.int32),
-                    99,
-                    acc,
-                    exponent,
-                    n,
-                    first,
-                    1,
-                    out,
-                )
+                call("k_sgd_row", variant, pairs, 99, g, exponent, n, first, 1, out)
                 assert np.array_equal(out, expected), exponent
+
+
+def apply_both(
+    lr: tuple[int, int],
+    rho: tuple[int, int],
+    acc: np.ndarray,
+    exponent: int,
+    w: np.ndarray,
+    first: int = 0,
+    stride: int = 1,
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """``k_apply_row`` in both forms, which must agree; weights, what is left, its exponent."""
+    pairs = np.array([*lr, *rho], dtype=np.int32)
+    results = []
+    for variant in (REF, FAST):
+        with guarded(w.shape) as out, guarded(acc.shape, np.int16) as left:
+            out[...], left[...] = w, acc
+            held = np.array([exponent], dtype=np.int16)
+            call("k_apply_row", variant, pairs, acc.size, first, stride, left, held, out)
+            results.append((out.copy(), left.copy(), int(held[0])))
+    for one, other in zip(*results, strict=True):
+        assert np.array_equal(one, other)
+    return results[0]
+
+
+@given(
+    PAIR, PAIR, st.integers(-70, 40), st.integers(0, 50), st.integers(1, 5), st.integers(1, 60), KEY
+)
+@example((2**31 - 1, 0), (2**31 - 1, 0), 40, 0, 1, 40, 2)
+@example((2**30, 0), (2**30, 0), -29, 0, 1, 40, 3)
+@example((2**30, 0), (2**30, 0), -28, 1, 3, 40, 4)
+@example((2**30, -20), (2**30, -20), -16384, 0, 1, 9, 5)
+@example((2**30, -20), (2**30, -20), -16385, 0, 1, 9, 5)
+def test_apply_row(
+    lr: tuple[int, int],
+    rho: tuple[int, int],
+    exponent: int,
+    first: int,
+    stride: int,
+    n: int,
+    seed: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    acc = rng.integers(-32767, 32768, size=n).astype(np.int16) >> int(rng.choice([0, 4, 9, 15]))
+    w = rng.integers(-127, 128, size=first + stride * n, dtype=np.int8)
+    places = first + stride * np.arange(n)
+    moved, left, held = reference.apply_row(w[places].tolist(), acc.tolist(), exponent, lr, rho)
+    expected = w.copy()
+    expected[places] = moved
+    out, kept, kept_exponent = apply_both(lr, rho, acc, exponent, w, first, stride)
+    assert np.array_equal(out, expected)
+    assert kept_exponent == held
+    if held != -32768:
+        assert kept.tolist() == left
+
+
+def test_small_steps_add_up() -> None:
+    """Batches of 0.3 of a quantum, the first after the last: exactly three steps in ten batches."""
+    n = 64
+    # Step = acc * lr * rho = 1 * 0.3: mantissa 0.6 * 2^31, exponent -1.
+    lr, rho = (round(0.6 * 2**31), -1), (2**30, 1)
+    w = np.zeros(n, dtype=np.int8)
+    acc, exponent = np.zeros(n, dtype=np.int16), -32768
+    gradient = np.ones(n, dtype=np.int32)
+    for _ in range(10):
+        held = np.array([exponent], dtype=np.int16)
+        call("k_accumulate_row", FAST, gradient, 0, n, acc, held)
+        w, acc, exponent = apply_both(lr, rho, acc, int(held[0]), w)
+    assert set(w.tolist()) == {-3}
 
 
 @given(
@@ -218,11 +253,11 @@ def test_stochastic_rounding_is_unbiased() -> None:
     lr, rho = (round(0.6 * 2**31), -1), (2**30, 1)
     w = np.zeros(n, dtype=np.int8)
     call(
-        "k_sgd_row_s16",
+        "k_sgd_row",
         FAST,
         np.array([*lr, *rho], dtype=np.int32),
         7,
-        np.ones(n, dtype=np.int16),
+        np.ones(n, dtype=np.int32),
         0,
         n,
         0,

@@ -9,7 +9,13 @@ constexpr int32_t kInt32Max = 0x7fffffff;
 constexpr int32_t kInt32Min = -kInt32Max - 1;
 
 template <typename T>
-constexpr T clamp(T value, T low, T high) {
+struct SameType {
+  using Type = T;
+};
+
+// The value alone says what T is: int32_t is long with some compilers, and a literal is an int.
+template <typename T>
+constexpr T clamp(T value, typename SameType<T>::Type low, typename SameType<T>::Type high) {
   return value < low ? low : (value > high ? high : value);
 }
 
@@ -46,12 +52,10 @@ constexpr int16_t to_wide_error(int32_t acc, int32_t shift) {
   return static_cast<int16_t>(clamp(rshift_round(acc, shift), -32767, 32767));
 }
 
-// New value of a stateful op's 8-bit shift state after a run whose largest magnitude was largest.
-// The shift to write with is max(state, needed_shift(largest)).
-constexpr uint8_t next_shift_state(uint8_t state, uint32_t largest) {
-  const int32_t needed = needed_shift(largest);
-  if (needed >= state) return static_cast<uint8_t>(needed);
-  return static_cast<uint8_t>(state - 1);
+// Whether an error written with this shift may stay, where needed would have been exact: nothing
+// overflows, and at most one bit is lost.
+constexpr bool shift_serves(int32_t shift, int32_t needed) {
+  return needed <= shift && shift <= needed + 1;
 }
 
 // Wrap-around addition: sums that a malformed model makes too large stay defined.
@@ -80,6 +84,22 @@ constexpr int32_t multiply_by_quantized_multiplier(int32_t x, int32_t multiplier
   const int32_t right = shift > 0 ? 0 : -shift;
   const int32_t scaled = static_cast<int32_t>(static_cast<uint32_t>(x) << left);
   return rounding_divide_by_pot(saturating_rounding_doubling_high_mul(scaled, multiplier), right);
+}
+
+// The high half of a * b for |a| <= 2^30 and 0 <= b < 2^31. Where there is no instruction for it
+// (Xtensa cores without MULSH, on which a 64-bit product is a call), four products of 16 bits do:
+// with a's low half signed, no sum of theirs overflows.
+constexpr int32_t multiply_high(int32_t a, int32_t b) {
+#if defined(__XTENSA__) && !__XCHAL_HAVE_MUL32_HIGH
+  const int32_t a_low = static_cast<int16_t>(a);
+  const int32_t a_high = (a + (1 << 15)) >> 16;
+  const int32_t b_low = b & 0xffff;
+  const int32_t b_high = b >> 16;
+  const int32_t middle = a_high * b_low + a_low * b_high + ((a_low * b_low) >> 16);
+  return a_high * b_high + (middle >> 16);
+#else
+  return static_cast<int32_t>((int64_t{a} * b) >> 32);
+#endif
 }
 
 // Wellons' lowbias32.

@@ -54,12 +54,7 @@ struct EvenOdd {
   __m256i even, odd;
 };
 
-// Sixteen gradients as int32: those of even and those of odd position.
-EvenOdd load_16(const int16_t* g) {
-  const __m256i both = x86::load_256(g);
-  return {_mm256_srai_epi32(_mm256_slli_epi32(both, 16), 16), _mm256_srai_epi32(both, 16)};
-}
-
+// Sixteen gradients: those of even and those of odd position.
 EvenOdd load_16(const int32_t* g) {
   const __m256 a = _mm256_castsi256_ps(x86::load_256(g));
   const __m256 b = _mm256_castsi256_ps(x86::load_256(g + 8));
@@ -69,8 +64,7 @@ EvenOdd load_16(const int32_t* g) {
 }
 
 // The weights of elements first, first + 1, ... ; first is even, so that each pair shares one hash.
-template <typename Gradient>
-uint32_t step_whole_vectors(const StepFactor& factor, uint32_t key, const Gradient* g, uint32_t n,
+uint32_t step_whole_vectors(const StepFactor& factor, uint32_t key, const int32_t* g, uint32_t n,
                             uint32_t first, int8_t* w) {
   const Step8 step(factor);
   const __m256i lane = _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
@@ -96,8 +90,9 @@ uint32_t step_whole_vectors(const StepFactor& factor, uint32_t key, const Gradie
   return j;
 }
 
-template <typename Gradient>
-bool sgd_row_any(const StepFactor& factor, uint32_t key, const Gradient* g, uint32_t n,
+}  // namespace
+
+bool sgd_row_x86(const StepFactor& factor, uint32_t key, const int32_t* g, uint32_t n,
                  const RowIndex& index, int8_t* w) {
   if (factor.value == 0 || factor.shift > 62) return true;  // every step rounds to 0
   if (factor.shift < 0 || index.stride != 1) return false;
@@ -110,18 +105,6 @@ bool sgd_row_any(const StepFactor& factor, uint32_t key, const Gradient* g, uint
   j += step_whole_vectors(factor, key, g + j, n - j, index.first + j, w);
   for (; j < n; ++j) single(j);
   return true;
-}
-
-}  // namespace
-
-bool sgd_row_x86(const StepFactor& factor, uint32_t key, const int16_t* g, uint32_t n,
-                 const RowIndex& index, int8_t* w) {
-  return sgd_row_any(factor, key, g, n, index, w);
-}
-
-bool sgd_row_x86(const StepFactor& factor, uint32_t key, const int32_t* g, uint32_t n,
-                 const RowIndex& index, int8_t* w) {
-  return sgd_row_any(factor, key, g, n, index, w);
 }
 
 }  // namespace tbft

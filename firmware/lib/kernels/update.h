@@ -31,20 +31,26 @@ struct SgdStep {
 };
 
 // Elements of a row in its tensor: element j of the row is number first + j * stride (conv2d: o * n
-// and 1; depthwise [ky,kx,c]: c and C). The number also selects its random bits.
+// and 1; depthwise [ky,kx,c]: c and C). The number also selects its random bits, where it has any.
 struct RowIndex {
   uint32_t first;
   uint32_t stride;
 };
 
-// w[first + j * stride] -= the update of acc[j] * 2^exponent, j = 0..n-1; w is the whole tensor.
-// Skip a row whose exponent is kEmptyExponent. The int32 form takes a gradient row directly
-// (immediate updates).
-void sgd_row_s8(const SgdStep& step, const NormalizedPair& rho, const int16_t* acc,
-                int32_t exponent, uint32_t n, const RowIndex& index, int8_t* w);
+// Batch updates: moves w[first + j * stride] by the whole steps that acc[j] * 2^*exponent holds and
+// leaves the rest of each step in acc, j = 0..n-1; w is the whole tensor. Then acc is scaled up to
+// its 16 bits; *exponent becomes kEmptyExponent when nothing is left. Skip a row that is empty
+// already.
+void apply_row_s8(const NormalizedPair& lr, const NormalizedPair& rho, uint32_t n,
+                  const RowIndex& index, int16_t* acc, int16_t* exponent, int8_t* w);
+void apply_row_s8_ref(const NormalizedPair& lr, const NormalizedPair& rho, uint32_t n,
+                      const RowIndex& index, int16_t* acc, int16_t* exponent, int8_t* w);
+
+// Immediate updates: w[first + j * stride] -= the stochastically rounded update of
+// g[j] * 2^exponent, j = 0..n-1; w is the whole tensor.
 void sgd_row_s8(const SgdStep& step, const NormalizedPair& rho, const int32_t* g, int32_t exponent,
                 uint32_t n, const RowIndex& index, int8_t* w);
-void sgd_row_s8_ref(const SgdStep& step, const NormalizedPair& rho, const int16_t* acc,
+void sgd_row_s8_ref(const SgdStep& step, const NormalizedPair& rho, const int32_t* g,
                     int32_t exponent, uint32_t n, const RowIndex& index, int8_t* w);
 
 // One bias: number index in its tensor; *bias stays within +-2^30.

@@ -201,6 +201,8 @@ Status Checkpoint::commit(Engine* engine) {
     return StatusCode::kFlashErase;
   }
   sequence_ = header.sequence;
+  // Remainders of steps are not in the checkpoint: this board goes on as one that restarts does.
+  engine->drop_batch();
   return {};
 }
 

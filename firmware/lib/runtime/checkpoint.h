@@ -20,7 +20,8 @@ class Checkpoint {
 
   // Writes the engine's trained weights, shift states and step counter over the older slot. On
   // failure the newest slot is as it was. A slot that cannot be read is written over, or erased
-  // once the other one holds the commit. A batch in progress is not part of it.
+  // once the other one holds the commit. A batch in progress is not part of it, and is
+  // dropped with the remainders of earlier steps once the commit is done.
   Status commit(Engine* engine);
   // Brings the newest whole checkpoint of this model back. kNoCheckpoint when there is none; the
   // weights are then untouched. If the flash fails half-way, the engine has its initial weights.
