@@ -54,9 +54,13 @@ $(VENV)/.stamp-tool: pyproject.toml constraints.txt $(VENV)/.stamp-venv
 	@$(PIP) -e '.[build]'
 	@touch $@
 
-$(VENV)/.stamp-dev: $(VENV)/.stamp-tool
+$(VENV)/.stamp-dev: $(VENV)/.stamp-pio
 	@echo "Installing what training and the tests need into $(VENV) (PyTorch among it: some minutes the first time)"
-	@$(PIP) -e '.[build,train,referee,data,dev]'
+	@$(PIP) -e '.[build,pio,train,referee,data,dev]'
+	@touch $@
+
+$(VENV)/.stamp-pio: $(VENV)/.stamp-tool
+	@$(PIP) -e '.[build,pio]'
 	@touch $@
 
 .PHONY: setup setup-dev
@@ -64,20 +68,43 @@ setup: $(VENV)/.stamp-tool  ## Install what the tool needs into .venv (no PyTorc
 setup-dev: $(VENV)/.stamp-dev  ## Install what training, tests and linters need, too
 
 # ---- what people type --------------------------------------------------------------------------------------------------
-.PHONY: demo firmware test bench lint format fuzz clean distclean
+.PHONY: demo firmware test bench bench-boards lint format fuzz clean distclean
 firmware: check-cxx $(VENV)/.stamp-tool  ## Build the firmware for this computer into build/native
 	@mkdir -p build; cd firmware; exec 9>../build/.native.lock; flock 9 2>/dev/null || true; \
 	cmake --preset native -DCMAKE_CXX_COMPILER=$(CXX) -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(VENV)/bin/ninja --log-level=WARNING >/dev/null \
 	&& cmake --build --preset native -- --quiet
 
+# Emulated boards: the images build/NAME/tbft_NAME.elf of firmware/boards/NAME.json.
+BOARDS := $(patsubst firmware/boards/%.json,%,$(wildcard firmware/boards/*.json))
+.PHONY: toolchain check-boards firmware-boards $(BOARDS:%=firmware-%)
+toolchain: check-boards  ## Make the Xtensa compiler in build/toolchain (about two minutes, once)
+	@firmware/toolchain/make_xtensa.sh build/toolchain
+
+check-boards:
+	@firmware/toolchain/check_packages.sh
+
+firmware-boards: $(BOARDS:%=firmware-%)  ## Build the firmware for the emulated boards into build/NAME
+$(BOARDS:%=firmware-%): firmware-%: toolchain $(VENV)/.stamp-tool
+	@exec 9>build/.$*.lock; flock 9; \
+	cmake -S firmware -B build/$* -G Ninja -DTBFT_BOARD=$* -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(VENV)/bin/ninja --log-level=WARNING >/dev/null \
+	&& cmake --build build/$* --target tbft_$* -- --quiet
+
+# PlatformIO beside CMake, on machines with its registry and without (docs/boards.md).
+.PHONY: platformio
+platformio: toolchain $(VENV)/.stamp-pio  ## Make `pio run` work where PlatformIO's registry cannot be reached
+	@$(PY) firmware/platformio/prepare_core.py
+
 demo: check-python check-cxx firmware  ## Export, fine-tune and record on this computer; ends with a table and a picture
 	@$(PY) -m host.demo $(DEMO_ARGS)
 
-test: check-python check-cxx check-fuzzer $(VENV)/.stamp-dev  ## Run all tests (linters and bounded fuzzing among them)
+test: check-python check-cxx check-fuzzer toolchain $(VENV)/.stamp-dev platformio  ## Run all tests (linters and bounded fuzzing among them)
 	@$(PY) -m pytest $(PYTEST_ARGS)
 
 bench: check-python check-cxx $(VENV)/.stamp-dev firmware  ## Measure, print the table of numbers to reach, write build/bench/bench.json
 	@$(PY) -m host.bench $(BENCH_ARGS)
+
+bench-boards: check-python check-cxx toolchain $(VENV)/.stamp-dev firmware  ## Count instructions on the emulated CPUs beside their bars, write build/bench/boards.json
+	@$(PY) -m host.bench.boards $(BENCH_ARGS)
 
 lint: check-python check-cxx $(VENV)/.stamp-dev  ## Run ruff, mypy, clang-format, clang-tidy and the layering checks
 	@$(PY) -m pytest -q tests/python/test_lint.py tests/python/test_layering.py
@@ -89,9 +116,10 @@ format: $(VENV)/.stamp-dev  ## Rewrite the sources as ruff and clang-format want
 fuzz: check-python check-fuzzer $(VENV)/.stamp-dev  ## Fuzz the artifact loader and the frame decoder, FUZZ_SECONDS=60 each
 	@TBFT_FUZZ_SECONDS=$(FUZZ_SECONDS) $(PY) -m pytest -v --timeout 0 tests/firmware/test_fuzz.py
 
-clean:  ## Remove what was built (keeps .venv and runs/)
-	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## Remove what was built (keeps .venv, runs/ and the Xtensa compiler)
+	if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -name toolchain -exec rm -rf {} +; fi
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find exporter host energy tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-distclean: clean  ## Remove .venv as well
-	rm -rf $(VENV) *.egg-info
+distclean: clean  ## Remove .venv and the Xtensa compiler as well
+	rm -rf build $(VENV) *.egg-info

@@ -20,11 +20,12 @@ from energy import plot, report
 from energy.board import Board, board_names, load_board
 from energy.errors import EnergyError
 from energy.live import LiveView
-from energy.probes import choose_probe
 from energy.probes.model import DEFAULT_RATE_HZ, MAX_SAMPLES, ModelProbe
+from energy.probes.registry import choose_probe
 from energy.session import find_plugin
 from energy.summary import build_summary, integrate_windows, write_summary
-from energy.trace import TraceReader, TraceWriter, export_csv
+from energy.trace import TraceReader, TraceWriter
+from energy.trace_csv import export_csv
 from energy.units import si
 
 DEFAULT_PORT = "native://"

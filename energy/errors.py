@@ -17,3 +17,15 @@ class TraceError(EnergyError):
 
 class BoardError(EnergyError):
     """A board description is missing, incomplete or contradicts itself."""
+
+
+class ProbeError(EnergyError):
+    """An instrument cannot be found, opened or used as asked."""
+
+
+class ProbeLostError(ProbeError):
+    """An instrument stopped answering while it sampled; what it had sent by then was delivered."""
+
+
+class AlignmentError(EnergyError):
+    """The board's clock and the trace's cannot be brought together."""

@@ -2,8 +2,8 @@
 
 One pass over the chunks, in memory that depends on the number of windows only. Energy is the
 integral of current times voltage; at a window's edge the part of the sample interval inside it is
-taken. A window that touches a gap, a lost sample (NaN) or time outside the trace is invalid and
-has no energy (NaN): it is never made smaller.
+taken. A window that touches a gap, a lost sample (NaN), one over the instrument's range, or time outside
+the trace is invalid and has no energy (NaN): it is never made smaller.
 
 Each figure has a bound on what sampling can hide at the two edges (`uncertainty_j`): the interval
 that an edge cuts may owe its difference from its neighbours to either side of the edge. The bound
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy.errors import EnergyError, TraceError
-from energy.trace import Sampling, TraceChunk
+from energy.trace import Flag, Sampling, TraceChunk
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -101,6 +101,7 @@ class WindowIntegrator:
             self._end_run()
             self._skip_to(chunk.first_index)
         bad = ~(np.isfinite(chunk.current_a) & np.isfinite(chunk.voltage_v))
+        bad |= (chunk.flags & Flag.OVER_RANGE) != 0
         current = np.where(bad, 0.0, chunk.current_a)
         power = np.where(bad, 0.0, chunk.current_a * chunk.voltage_v)
         self._update_peaks(chunk.first_index, np.where(bad, -np.inf, chunk.current_a))

@@ -15,9 +15,7 @@ def quiet_interrupts() -> None:
         sys.excepthook = _hook
 
 
-def _hook(
-    kind: type[BaseException], value: BaseException, traceback: TracebackType | None
-) -> None:
+def _hook(kind: type[BaseException], value: BaseException, traceback: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         sys.stderr.write("interrupted\n")
     else:

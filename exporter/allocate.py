@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from random import Random
 
 ALIGNMENT = 16
@@ -77,6 +78,25 @@ def violations(
     return found
 
 
+def live_profile(buffers: Sequence[Buffer], overlaps: Overlaps) -> list[int]:
+    """Bytes that each time step needs at least, with its best overlap."""
+    steps = max((buffer.death for buffer in buffers), default=-1) + 1
+    change = [0] * (steps + 1)
+    for buffer in buffers:
+        change[buffer.birth] += align(buffer.size)
+        change[buffer.death + 1] -= align(buffer.size)
+    gain = [0] * steps
+    for (source, output), d in overlaps.items():
+        first, second = buffers[source], buffers[output]
+        sizes = align(first.size), align(second.size)
+        saved = sum(sizes) - max(sizes[1], sizes[0] + align(d))
+        for time in range(max(first.birth, second.birth), min(first.death, second.death) + 1):
+            # An addition may lie over both its inputs at once only where they themselves are apart.
+            gain[time] = max(gain[time], saved)
+    needed = list(accumulate(change[:steps]))
+    return [total - saved for total, saved in zip(needed, gain, strict=True)]
+
+
 class Packer:
     """Precomputed neighbourhoods of one set of buffers."""
 
@@ -100,30 +120,12 @@ class Packer:
                 # Offset of i is forbidden in the open interval (offset_j - front_i, offset_j + back).
                 self.neighbours[i].append((j, front_i, self._back(i, j, overlaps)))
                 self.neighbours[j].append((i, front_j, self._back(j, i, overlaps)))
-        self.bound = self._bound(overlaps)
+        self.bound = max(live_profile(buffers, overlaps), default=0)
 
     def _back(self, i: int, j: int, overlaps: Overlaps) -> int:
         """How far behind j's start i must begin when it does not lie in front of j."""
         size = self.sizes[j]
         return min(size, align(overlaps[i, j])) if (i, j) in overlaps else size
-
-    def _bound(self, overlaps: Overlaps) -> int:
-        """Largest number of bytes that one time step needs even with its best overlap."""
-        if not self.buffers:
-            return 0
-        best = 0
-        for time in range(max(buffer.death for buffer in self.buffers) + 1):
-            alive = [i for i, b in enumerate(self.buffers) if b.birth <= time <= b.death]
-            total = sum(self.sizes[i] for i in alive)
-            saved = 0
-            for (source, output), d in overlaps.items():
-                if source in alive and output in alive:
-                    pair = max(self.sizes[output], self.sizes[source] + align(d))
-                    gain = self.sizes[source] + self.sizes[output] - pair
-                    # An addition may lie over both its inputs at once only where they themselves are apart.
-                    saved = max(saved, gain)
-            best = max(best, total - saved)
-        return best
 
     def place(self, order: Sequence[int], limit: int) -> list[int] | None:
         """Lowest offsets in this order; None as soon as ``limit`` bytes would be reached."""
@@ -165,7 +167,7 @@ def _orders(buffers: Sequence[Buffer]) -> list[list[int]]:
 
 
 def allocate(
-    buffers: Sequence[Buffer], overlaps: Overlaps, iterations: int = 400, seed: int = 1
+    buffers: Sequence[Buffer], overlaps: Overlaps, iterations: int = 1500, seed: int = 1
 ) -> Packing:
     """Pack the buffers; the same input gives the same packing.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from itertools import accumulate
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -17,6 +18,7 @@ KINDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "weights": ("trained weights and biases", "#1f4e79", ("weights", "bias")),
     "accumulators": ("gradient accumulators", "#7ba7cc", ("accumulator", "row_exponents")),
     "saved": ("activations kept for the backward pass", "#2e8b57", ("saved",)),
+    "recomputed": ("activations computed again", "#1fa187", ("recomputed",)),
     "activation": ("other activations", "#a9d8b8", ("activation",)),
     "mask": ("activation masks (1 bit)", "#f2c14e", ("mask",)),
     "error": ("errors (gradients of activations)", "#d1495b", ("error",)),
@@ -31,13 +33,41 @@ PHASE_NAMES = {
 }
 
 
+def region_starts(plan: Plan) -> list[int]:
+    """Where each region's bytes begin in the picture: one above the other."""
+    return [0, *accumulate(use.bytes for use in plan.regions)][: len(plan.regions)]
+
+
+def _name_regions(axes: Axes, plan: Plan) -> None:
+    """Lines between the regions of a board, and their names inside, at the right."""
+    if plan.board is None or len(plan.regions) == 1:
+        return
+    for start, region in zip(region_starts(plan), plan.board.regions, strict=False):
+        if start:
+            axes.axhline(start / 1024, color="black", linewidth=1.4)
+        axes.annotate(
+            region.name,
+            (1.0, start / 1024),
+            xycoords=("axes fraction", "data"),
+            xytext=(-4, 3),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            fontsize=11,
+            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
+        )
+
+
 def _draw_rectangles(axes: Axes, plan: Plan) -> list[Patch]:
     """Draw every lifetime; returns the legend."""
     legend: list[Patch] = []
+    starts = region_starts(plan)
     for text, colour, roles in KINDS.values():
         patches = [
             Rectangle(
-                (life.birth, life.offset / 1024), life.death - life.birth + 1, life.size / 1024
+                (life.birth, (starts[life.region] + life.offset) / 1024),
+                life.death - life.birth + 1,
+                life.size / 1024,
             )
             for life in plan.timeline
             if life.role in roles
@@ -95,6 +125,7 @@ def arena_picture(plan: Plan) -> bytes:
     axes = figure.add_subplot()
     legend = _draw_rectangles(axes, plan)
     _draw_phases(axes, plan)
+    _name_regions(axes, plan)
     total_kib = plan.arena_bytes / 1024
     axes.axhline(total_kib, color="black", linewidth=1.0)
     axes.set_xlim(0, len(plan.program.ops))

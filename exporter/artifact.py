@@ -20,15 +20,16 @@ from exporter.program import conv_quant, weight_shape
 from exporter.scaling import loss_multiplier
 
 MAGIC = b"TBFA"
-VERSION = 1
-HEADER_BYTES = 96
+VERSION = 2
+HEADER_BYTES = 128
 NONE = 0xFFFF
+MAX_REGIONS = 4
 MAX_SLOTS, MAX_STATES, MAX_TRAINED = 512, 256, 256
 
-HEADER = struct.Struct("<4sHHII32sIIHHHBBIIIHHiiQ")
+HEADER = struct.Struct("<4sHHII32sIIHHHBBIIIHHiiQ8I")
 SECTION = struct.Struct("<IIII")
-TENSOR = struct.Struct("<BBH4HIIiHHf")
-OP = struct.Struct("<BBH4H4H2B2B4B2bHHhII3iQ")
+TENSOR = struct.Struct("<BBH4HIIiHBBf")
+OP = struct.Struct("<BBBB4H4H2B2B4B2bHHhII3iQ")
 PROGRAM = struct.Struct("<IIQ")
 TRAINED = struct.Struct("<12HII32x")
 BLOCK = struct.Struct("<16sB3xIQ")
@@ -78,15 +79,15 @@ class _Writer:
         slot = NONE if tensor.slot is None else tensor.slot
         return TENSOR.pack(
             0 if tensor.in_arena else 1, tensor.dtype, tensor.role, *tensor.shape, offsets[tensor.name],
-            tensor.nbytes, tensor.zero_point, slot, 0, tensor.scale,
+            tensor.nbytes, tensor.zero_point, slot, self.plan.places.get(tensor.name, 0), 0, tensor.scale,
         )  # fmt: skip
 
-    def op(self, op: Op, scratch: int) -> bytes:
+    def op(self, op: Op, region: int, scratch: int) -> bytes:
         inputs = [self.number(name) for name in op.inputs]
         inputs += [NONE] * (3 - len(inputs))
         parameters = [self.number(n) for n in (op.weights, op.bias, op.multipliers, op.shifts)]
         return OP.pack(
-            op.opcode, int(op.training_only), 0, *inputs, self.number(op.output), *parameters,
+            op.opcode, int(op.training_only), region, 0, *inputs, self.number(op.output), *parameters,
             *op.kernel, *op.stride, *op.padding, op.act_min, op.act_max,
             NONE if op.state is None else op.state, NONE if op.trained is None else op.trained,
             op.t, scratch, op.scratch_bytes, *op.numbers, 0,
@@ -189,8 +190,10 @@ class _Writer:
             TENSORS: (b"".join(map(self.tensor, program.tensors.values())), len(program.tensors)),
             OPS: (
                 b"".join(
-                    self.op(op, scratch)
-                    for op, scratch in zip(program.ops, self.plan.scratch, strict=True)
+                    self.op(op, region, scratch)
+                    for op, region, scratch in zip(
+                        program.ops, self.plan.scratch_regions, self.plan.scratch, strict=True
+                    )
                 ),
                 len(program.ops),
             ),
@@ -210,12 +213,15 @@ class _Writer:
         assert isinstance(last, Conv2d)
         scale = self.graph.quant[last.inputs[0]].scale
         multiplier, shift = loss_multiplier(scale, conv_quant(last).weight_scale)
+        regions = [(use.bytes, use.persistent_bytes) for use in self.plan.regions]
+        regions += [(0, 0)] * (MAX_REGIONS - len(regions))
         return HEADER.pack(
             MAGIC, VERSION, HEADER_BYTES, total, 0, digest, self.plan.arena_bytes,
             self.plan.persistent_bytes, len(sections), self.program.slots, self.program.states,
             int(self.program.immediate), 0, self.index[self.graph.input],
             self.index[self.program.partition.boundary], self.index[self.graph.output],
             len(self.graph.classes), 0, multiplier, shift, 0,
+            *(number for region in regions for number in region),
         )  # fmt: skip
 
 
@@ -226,6 +232,7 @@ def _check_counts(plan: Plan) -> None:
         ("error tensors", program.slots, MAX_SLOTS),
         ("input gradients", program.states, MAX_STATES),
         ("tensors", len(program.tensors), NONE - 1),
+        ("memory regions", len(plan.regions), MAX_REGIONS),
     ):
         if count > limit:
             raise ExporterError(

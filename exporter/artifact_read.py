@@ -22,6 +22,8 @@ from exporter.errors import ExporterError
 from exporter.graph import I8
 from exporter.ops import DType, Opcode, Role, Shape4, TrainedKind
 
+Regions = tuple[tuple[int, int], ...]
+
 _NUMPY = {DType.INT8: "<i1", DType.INT16: "<i2", DType.INT32: "<i4", DType.UINT8: "<u1"}
 
 
@@ -30,6 +32,8 @@ class TensorRecord:
     """One row of the TENSORS section; ``offset`` and ``nbytes`` in bytes."""
 
     in_arena: bool
+    region: int
+    """Of the arena."""
     dtype: DType
     role: Role
     shape: Shape4
@@ -51,6 +55,7 @@ class OpRecord:
     parameters: tuple[int | None, ...]
     """Weights, bias, multipliers, shifts."""
     trained: int | None
+    scratch_region: int
     scratch_offset: int
     scratch_bytes: int
 
@@ -91,6 +96,8 @@ class Artifact:
     total_bytes: int
     arena_bytes: int
     persistent_bytes: int
+    regions: tuple[tuple[int, int], ...]
+    """Bytes and persistent bytes of every region of the arena; (0, 0) where it is not used."""
     slots: int
     states: int
     immediate: bool
@@ -150,13 +157,13 @@ def _sections(data: bytes, count: int) -> dict[int, tuple[bytes, int]]:
     return found
 
 
-def _tensor(row: tuple[Any, ...], index: int, arena: int, const: int) -> TensorRecord:
+def _tensor(row: tuple[Any, ...], index: int, regions: Regions, const: int) -> TensorRecord:
     place, dtype, role, *rest = row
     shape: Shape4 = (rest[0], rest[1], rest[2], rest[3])
-    offset, nbytes, zero_point, slot, _, scale = rest[4:]
+    offset, nbytes, zero_point, slot, region, _, scale = rest[4:]
     try:
         record = TensorRecord(
-            place == 0, DType(dtype), Role(role), shape, offset, nbytes, zero_point,
+            place == 0, region, DType(dtype), Role(role), shape, offset, nbytes, zero_point,
             _optional(slot), scale,
         )  # fmt: skip
     except ValueError as error:
@@ -167,26 +174,29 @@ def _tensor(row: tuple[Any, ...], index: int, arena: int, const: int) -> TensorR
         if record.dtype is DType.BITS
         else elements * np.dtype(_NUMPY[record.dtype]).itemsize
     )
-    room = arena if record.in_arena else const
+    if region >= (len(regions) if record.in_arena else 1):
+        raise _damaged(f"tensor {index} lies in region {region}")
+    room = regions[region][0] if record.in_arena else const
     if place > 1 or nbytes != expected or offset % 16 or offset + nbytes > room:
         raise _damaged(f"tensor {index} of shape {shape} has {nbytes:,} bytes at {offset:,}")
     return record
 
 
-def _op(row: tuple[Any, ...], index: int, tensors: int, trained: int, arena: int) -> OpRecord:
-    names = [_optional(value) for value in row[3:11]]
-    number, scratch, scratch_bytes = _optional(row[22]), row[24], row[25]
+def _op(row: tuple[Any, ...], index: int, tensors: int, trained: int, regions: Regions) -> OpRecord:
+    names = [_optional(value) for value in row[4:12]]
+    region, number, scratch, scratch_bytes = row[2], _optional(row[23]), row[25], row[26]
     if any(name is not None and name >= tensors for name in names):
         raise _damaged(f"op {index} names a tensor that is not there")
-    if (number is not None and number >= trained) or scratch + scratch_bytes > arena:
+    room = regions[region][0] if region < len(regions) else 0
+    if (number is not None and number >= trained) or scratch + scratch_bytes > room:
         raise _damaged(f"op {index} has trained node {number} and scratch at {scratch:,}")
     try:
         opcode = Opcode(row[0])
     except ValueError as error:
         raise _damaged(f"op {index} has {error}") from error
     return OpRecord(
-        opcode, bool(row[1] & 1), tuple(names[:3]), names[3], tuple(names[4:]), number, scratch,
-        scratch_bytes,
+        opcode, bool(row[1] & 1), tuple(names[:3]), names[3], tuple(names[4:]), number, region,
+        scratch, scratch_bytes,
     )  # fmt: skip
 
 
@@ -235,13 +245,18 @@ def read_artifact(data: bytes) -> Artifact:
             f"the artifact has format version {header[1]}, expected {fmt.VERSION}; export it again "
             "with this version of the tool"
         )
+    regions: Regions = tuple(zip(header[21::2], header[22::2], strict=True))
     total, crc, digest, arena, persistent, count, slots, states, mode = header[3:12]
     if total > len(data):
         raise ExporterError(
             f"the artifact is cut short: {len(data):,} of {total:,} bytes are there; copy or "
             "export it again"
         )
-    data = data[:total]
+    if total < len(data):
+        raise ExporterError(
+            f"the artifact has {total:,} bytes, but {len(data):,} are there; cut off what follows it, or "
+            "export it again"
+        )
     if zlib.crc32(data[16:]) != crc:
         raise _damaged("its checksum does not match")
     sections = _sections(data, count)
@@ -258,12 +273,12 @@ def read_artifact(data: bytes) -> Artifact:
     except (ValueError, StructError) as error:
         raise _damaged(f"its description cannot be read ({error})") from error
     tensors = tuple(
-        _tensor(row, i, arena, len(const))
+        _tensor(row, i, regions, len(const))
         for i, row in enumerate(fmt.TENSOR.iter_unpack(sections[fmt.TENSORS][0]))
     )
     trained_count = sections[fmt.TRAINED_SECTION][1]
     ops = tuple(
-        _op(row, i, len(tensors), trained_count, arena)
+        _op(row, i, len(tensors), trained_count, regions)
         for i, row in enumerate(fmt.OP.iter_unpack(sections[fmt.OPS][0]))
     )
     trained = tuple(
@@ -278,12 +293,15 @@ def read_artifact(data: bytes) -> Artifact:
     source, boundary, output, classes = header[13:17]
     if max(source, boundary, output) >= len(tensors) or persistent > arena:
         raise _damaged("its header names tensors that are not there")
+    if (sum(size for size, _ in regions), sum(kept for _, kept in regions)) != (arena, persistent):
+        raise _damaged("its regions do not add up to its arena")
     vectors = sections.get(fmt.SELFTEST, (b"", 0))
     return Artifact(
         model_hash=digest,
         total_bytes=total,
         arena_bytes=arena,
         persistent_bytes=persistent,
+        regions=regions,
         slots=slots,
         states=states,
         immediate=mode == 1,

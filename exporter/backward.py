@@ -21,7 +21,7 @@ from exporter.graph import (
     DepthwiseConv2d,
     MaxPool,
 )
-from exporter.ops import Op, Opcode, Phase, scratch_bytes
+from exporter.ops import NO_PADDING, Op, Opcode, Phase, scratch_bytes
 from exporter.partition import Partition, fused_activation, reads_input_value
 from exporter.program import (
     Program,
@@ -32,6 +32,7 @@ from exporter.program import (
     q_factors,
     start_program,
 )
+from exporter.recompute import Recomputation
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,15 @@ class BackwardOptions:
     ``weight_first`` computes a node's weight gradient before its input gradient (not with immediate
     updates). ``lazy`` takes the node that grows memory least instead of plain reverse execution
     order. ``pack`` turns a saved activation into mask bits once its last weight gradient is done.
+    ``again`` names saved activations that are not kept but computed again (``recompute.py``), ``keep``
+    activations that are kept for that alone.
     """
 
     weight_first: bool = False
     lazy: bool = False
     pack: bool = False
+    again: frozenset[str] = frozenset()
+    keep: frozenset[str] = frozenset()
 
 
 def _is_affine(node: AnyNode) -> bool:
@@ -58,6 +63,7 @@ class _Emitter:
         self.options = options
         self.values = ErrorValues(b)
         self.packed: set[str] = set()
+        self.recompute = Recomputation(b, options.again, options.keep)
         self.readers = {
             name: {
                 i
@@ -67,6 +73,13 @@ class _Emitter:
             for name in b.partition.saved
         }
         """Saved activation to the nodes whose backward pass still reads it."""
+
+    def held(self, x: str) -> str:
+        """Name of the tensor that holds saved activation ``x`` now; computes it again where it was not kept."""
+        name, ops = self.recompute.tensor(x)
+        for op in ops:
+            self.values.consume(op, ())
+        return name
 
     def growth(self, node: AnyNode) -> int:
         """Bytes that processing a node adds to what is alive, roughly; negative when it frees."""
@@ -102,7 +115,7 @@ class _Emitter:
         if y in self.b.partition.relu_saved and y not in self.packed:
             forward = forward_op(self.b, node, Phase.BACKWARD)
             op = Op(
-                Opcode.RELU_BWD, Phase.BACKWARD, node.name, (y,), None,
+                Opcode.RELU_BWD, Phase.BACKWARD, node.name, (self.held(y),), None,
                 act_min=forward.act_min, act_max=forward.act_max,
                 numbers=(int(activation is Activation.RELU6), 0, 0),
             )  # fmt: skip
@@ -117,7 +130,9 @@ class _Emitter:
         return Op(
             opcode, Phase.BACKWARD, node.name, inputs, None, kernel=forward.kernel,
             stride=forward.stride, padding=forward.padding,
-            scratch_bytes=scratch_bytes(opcode, forward.kernel, x, y),
+            scratch_bytes=scratch_bytes(
+                opcode, forward.kernel, forward.stride, forward.padding, x, y
+            ),
         )  # fmt: skip
 
     def convolution(self, index: int, node: Conv2d | DepthwiseConv2d, value: Value) -> None:
@@ -161,7 +176,7 @@ class _Emitter:
         opcode = Opcode.CONV2D_BWD_WEIGHT
         if isinstance(node, DepthwiseConv2d):
             opcode = Opcode.DEPTHWISE_BWD_WEIGHT
-        op = self.backward_op(opcode, node, () if affine else (node.inputs[0],))
+        op = self.backward_op(opcode, node, () if affine else (self.held(node.inputs[0]),))
         number = next(k for k, record in enumerate(self.b.trained) if record.node == node.name)
         macs = 0 if affine else node_macs(self.b.graph, node)
         op = replace(op, trained=number, numbers=(int(affine), 0, 0), macs=macs)
@@ -177,7 +192,8 @@ class _Emitter:
         if self.options.pack and not readers and x in self.b.partition.relu_saved:
             producer = self.b.graph.producer(x)
             assert producer is not None
-            op = replace(mask_op(self.b, producer, Phase.BACKWARD), training_only=False)
+            op = mask_op(self.b, producer, Phase.BACKWARD)
+            op = replace(op, inputs=(self.held(x),), training_only=False)
             self.values.consume(op, ())
             self.packed.add(x)
 
@@ -197,7 +213,7 @@ class _Emitter:
                 op = self.backward_op(Opcode.AVERAGE_POOL_BWD, node)
                 values.give(x, index, values.step(op, (value,), x, value.wide))
             case MaxPool():
-                op = self.backward_op(Opcode.MAX_POOL_BWD, node, (x,))
+                op = self.backward_op(Opcode.MAX_POOL_BWD, node, (self.held(x),))
                 values.give(x, index, values.step(op, (value,), x, value.wide))
                 self._read(index, x)
             case ChannelPad():
@@ -212,7 +228,9 @@ class _Emitter:
         assert isinstance(last, Conv2d)
         weights, bias = self.b.parameter_names(last)
         x, y = last.inputs[0], last.output
-        scratch = scratch_bytes(Opcode.LINEAR_LOSS, (1, 1), self.b.shape(x), self.b.shape(y))
+        scratch = scratch_bytes(
+            Opcode.LINEAR_LOSS, (1, 1), (1, 1), NO_PADDING, self.b.shape(x), self.b.shape(y)
+        )
         op = Op(
             Opcode.LINEAR_LOSS, Phase.BACKWARD, last.name, (x,), None, weights, bias,
             scratch_bytes=scratch, macs=node_macs(graph, last),
@@ -234,9 +252,12 @@ class _Emitter:
 
 
 def build_program(
-    partition: Partition, immediate: bool, options: BackwardOptions | None = None
+    partition: Partition,
+    immediate: bool,
+    options: BackwardOptions | None = None,
+    start: ProgramBuilder | None = None,
 ) -> Program:
-    """The three op lists for training ``partition``.
+    """The three op lists for training ``partition``; ``start`` is what ``start_program`` gave for it, to save its time.
 
     Raises:
         ExporterError: the graph is not quantized, or exceeds a bound of docs/artifact.md; or weight
@@ -245,10 +266,24 @@ def build_program(
     chosen = options or BackwardOptions()
     if immediate and chosen.weight_first:
         raise ExporterError("immediate updates need input gradients before weight gradients")
-    b = start_program(partition, immediate)
+    b = start.copy() if start else start_program(partition, immediate)
     emitter = _Emitter(b, chosen)
     emitter.run()
     assign_buffers(emitter.values)
+    if immediate:
+        check_update_order(b)
     return Program(
-        partition, immediate, b.tensors, tuple(b.ops), tuple(b.trained), b.slots, b.states
-    )
+        partition, immediate, b.tensors, tuple(b.ops), tuple(b.trained), b.slots, b.states,
+        tuple(emitter.recompute.done), chosen.keep,
+    )  # fmt: skip
+
+
+def check_update_order(b: ProgramBuilder) -> None:
+    """With immediate updates nothing may read a node's weights or bias once its gradient was applied."""
+    updated: set[str] = set()
+    for op in b.ops:
+        read = {name for name in (op.weights, op.bias) if name is not None}
+        assert not read & updated, f"{op.opcode.name} of {op.node} reads updated weights"
+        if op.trained is not None:
+            record = b.trained[op.trained]
+            updated |= {name for name in (record.weights, record.bias) if name is not None}

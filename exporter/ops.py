@@ -171,25 +171,70 @@ def _ru16(n: int) -> int:
     return -(-n // 16) * 16
 
 
-def scratch_bytes(opcode: Opcode, kernel: tuple[int, int], x: Shape4, y: Shape4) -> int:
+def _winograd_rows(height: int, width: int) -> int:
+    """Rows of outputs that a weight's parts are made for: 64 outputs or all."""
+    return min(height, -(-64 // width))
+
+
+def _winograd_bytes(channels: int, height: int, width: int) -> int:
+    """Scratch of F(4, 3) over ``channels`` for an output of ``height`` x ``width``."""
+    rows, tiles = _winograd_rows(height, width), -(-width // 8) * 2
+    inputs = (rows + 2) * tiles * _ru16(12 * channels)
+    return inputs + 48 * channels + 96 * rows * tiles + 64
+
+
+def _winograd_gradient_bytes(in_c: int, height: int, width: int) -> int:
+    """Scratch of F(3, 4) for a weight gradient over errors of ``height`` x ``width``."""
+    rows, tiles = _winograd_rows(height, width), -(-width // 4)
+    inputs = 12 * in_c * (height + 2) * tiles
+    if inputs > 16384:
+        inputs = 48 * (rows + 2) * tiles
+    return 4 * _ru16(4 * 9 * in_c) + 48 * rows * tiles + inputs + 64
+
+
+def scratch_bytes(
+    opcode: Opcode,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    x: Shape4,
+    y: Shape4,
+) -> int:
     """Scratch an op asks for, in bytes (table in docs/artifact.md).
 
-    ``x`` and ``y`` are the shapes of the forward node's input and output, ``kernel`` its kernel.
+    ``x`` and ``y`` are the shapes of the forward node's input and output; kernel, stride and padding are its own.
     """
-    taps = kernel[0] * kernel[1]
-    k, p = taps * x[3], y[1] * y[2]
+    (kh, kw), taps = kernel, kernel[0] * kernel[1]
+    _, out_h, out_w, out_c = y
+    k, ko = taps * x[3], taps * out_c
+    padded_h, padded_w = (out_h - 1) * stride[0] + kh, (out_w - 1) * stride[1] + kw
+    winograd = kernel == (3, 3) and stride == (1, 1)
     match opcode:
         case Opcode.CONV2D:
-            return 4 * _ru16(k) * 2
-        case Opcode.DEPTHWISE_CONV2D | Opcode.DEPTHWISE_BWD_INPUT:
-            return _ru16(2 * taps * x[3])
+            direct = (kh + stride[0]) * _ru16(2 * padded_w * x[3]) + 4 * _ru16(2 * k) + 64
+            return max(direct, _winograd_bytes(x[3], out_h, out_w)) if winograd else direct
         case Opcode.CONV2D_BWD_INPUT:
-            return 12 * _ru16(taps * y[3]) * 2
+            # Errors that the input's positions meet, zeros around them included.
+            rows, columns = (
+                (x[1 + i] - 1 + padding[i]) // stride[i]
+                + (kernel[i] - 1 - padding[i]) // stride[i]
+                + 1
+                for i in range(2)
+            )
+            error_row = _ru16(2 * columns * out_c)
+            ring = (kh + 1) * error_row + x[3] * _ru16(2 * ko)
+            whole = rows * error_row + 4 * _ru16(2 * ko)
+            direct = max(min(ring, whole) + 64, 12 * _ru16(2 * ko))
+            return max(direct, _winograd_bytes(out_c, x[1], x[2])) if winograd else direct
         case Opcode.CONV2D_BWD_WEIGHT:
-            return 4 * _ru16(k) * 4 + 4 * _ru16(p) * 2 + 16
+            error_plane = (out_h + 1) * (out_w + 3)
+            input_plane = (padded_h + 1) * (padded_w + 3)
+            planes = 4 * _ru16(2 * error_plane) + 2 * _ru16(2 * input_plane)
+            direct = 4 * _ru16(4 * k) + planes + 64
+            return max(direct, _winograd_gradient_bytes(x[3], out_h, out_w)) if winograd else direct
         case Opcode.DEPTHWISE_BWD_WEIGHT:
             return _ru16(4 * (taps + 1) * x[3])
         case Opcode.LINEAR_LOSS:
-            return 4 * _ru16(x[3]) * 2 + _ru16(12 * y[3])
+            return 4 * _ru16(x[3]) * 2 + _ru16(12 * out_c)
         case _:
             return 0

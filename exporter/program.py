@@ -54,6 +54,15 @@ class Program:
     """Number of error exponents."""
     states: int
     """Number of shift states."""
+    recomputed: tuple[str, ...] = ()
+    """Activations that the backward pass computes again instead of keeping them."""
+    kept: frozenset[str] = frozenset()
+    """Activations kept for nothing but to compute others from."""
+
+    @property
+    def held(self) -> frozenset[str]:
+        """Activations kept from the forward to the backward pass."""
+        return (self.partition.saved | self.kept) - frozenset(self.recomputed)
 
     def phase(self, phase: Phase) -> tuple[Op, ...]:
         """Ops of one program."""
@@ -71,6 +80,13 @@ class ProgramBuilder:
     trained: list[TrainedRecord] = field(default_factory=list)
     slots: int = 0
     states: int = 0
+
+    def copy(self) -> ProgramBuilder:
+        """Another builder that goes on from here."""
+        return ProgramBuilder(
+            self.partition, self.immediate, dict(self.tensors), list(self.ops), list(self.trained),
+            self.slots, self.states,
+        )  # fmt: skip
 
     @property
     def graph(self) -> Graph:
@@ -240,9 +256,6 @@ def forward_op(b: ProgramBuilder, node: AnyNode, phase: Phase) -> Op:
                 "kernel": kernel,
                 "stride": node.stride,
                 "padding": node.padding,
-                "scratch_bytes": scratch_bytes(
-                    opcode, kernel, b.shape(node.inputs[0]), b.shape(node.output)
-                ),
                 "macs": node_macs(b.graph, node),
             }
         case Add():
@@ -262,7 +275,9 @@ def forward_op(b: ProgramBuilder, node: AnyNode, phase: Phase) -> Op:
     height, width, _ = b.graph.shapes[node.output]
     stride = (op.stride[0] if height > 1 else 1, op.stride[1] if width > 1 else 1)
     # Where one output is left, the stride means nothing, and a global pool's would exceed the format's.
-    return replace(op, stride=stride)
+    op = replace(op, stride=stride)
+    x, y = b.shape(node.inputs[0]), b.shape(node.output)
+    return replace(op, scratch_bytes=scratch_bytes(op.opcode, op.kernel, stride, op.padding, x, y))
 
 
 def mask_op(b: ProgramBuilder, node: AnyNode, phase: Phase) -> Op:

@@ -14,7 +14,7 @@ from rich.table import Table
 from exporter.allocate import align
 from exporter.errors import ExporterError
 from exporter.ops import Phase, Role
-from exporter.plan import Plan
+from exporter.plan import Plan, recomputed_macs
 
 COLUMNS = (
     "block",
@@ -54,7 +54,7 @@ class BlockCost:
 
 def block_costs(plan: Plan) -> list[BlockCost]:
     """Costs of every block, front to rear."""
-    program, part = plan.program, plan.program.partition
+    program, part, held = plan.program, plan.program.partition, plan.program.held
     block_of = {node.name: node.block for node in part.graph.nodes}
     block_of_output = {node.output: node.block for node in part.graph.nodes}
     block_of_output[part.graph.input] = part.graph.blocks[0]
@@ -69,7 +69,7 @@ def block_costs(plan: Plan) -> list[BlockCost]:
         saved = sum(
             align(tensor.nbytes)
             for name, tensor in program.tensors.items()
-            if (name in part.saved or tensor.role is Role.MASK)
+            if (name in held or tensor.role is Role.MASK)
             and block_of_output.get(name.removesuffix(":mask")) == block
         )
         costs.append(
@@ -123,14 +123,41 @@ def summary_lines(plan: Plan) -> list[str]:
         f"Arena: {plan.arena_bytes:,} bytes ({plan.arena_bytes / 1024:.1f} KiB), of which "
         f"{plan.persistent_bytes:,} hold trained weights and accumulators; "
         f"the lower bound for this order of operations is {plan.bound_bytes:,}.",
-        f"Flash: {plan.flash_bytes:,} bytes of constants.",
+        *region_lines(plan),
+        f"Flash: {plan.flash_bytes:,} bytes of constants; frozen weights are read there in place and take no "
+        "arena.",
         f"One training sample: {total:,} MACs (frozen prefix {macs[Phase.PREFIX]:,}, forward behind "
         f"it {macs[Phase.TAIL]:,}, backward {macs[Phase.BACKWARD]:,}).",
     ]
+    again = recomputed_macs(plan.program)
+    if plan.program.recomputed:
+        names = [name for name in plan.program.recomputed if name in part.saved]
+        lines.append(
+            f"Not kept for the backward pass but computed again there: {', '.join(names)}; that is {again:,} "
+            f"of the MACs, {100 * again / (total - again):.1f} % more than with all of them kept."
+        )
     if part.prefix:
         lines.append(
             f"With the prefix cached ({boundary.nbytes:,} bytes a sample, '{part.boundary}'), later "
             f"epochs take {cached:,} MACs a sample, {total / cached:.1f} times fewer."
+        )
+    return lines
+
+
+def region_lines(plan: Plan) -> list[str]:
+    """What a plan takes of each region of its board's memory; nothing where the board is not known."""
+    if plan.board is None or not plan.board.name:
+        return []
+    total = sum(plan.traffic) or 1.0
+    lines = [f"Board {plan.board.name}, {plan.board.title}; its memory from fast to slow:"]
+    for index, region in enumerate(plan.board.regions):
+        if index >= len(plan.regions):
+            lines.append(f"  {region.name}: unused, {region.bytes:,} bytes.")
+            continue
+        use = plan.regions[index]
+        lines.append(
+            f"  {region.name}: {use.bytes:,} of {region.bytes:,} bytes ({use.persistent_bytes:,} of them trained "
+            f"weights and accumulators), {100 * plan.traffic[index] / total:.1f} % of what a sample reads and writes."
         )
     return lines
 

@@ -6,7 +6,8 @@
         device.load_samples(images, labels)
         result = device.train_epoch(epoch_order(0, 0, len(images)), batch=8, lr=0.1)
 
-Every error meant for people is a `HostError`. Leaving the `with` block leaves the board idle.
+Every error meant for people is a `HostError`. Leaving the `with` block leaves the board idle (unless
+`leave_running` says otherwise).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
+import click
 import numpy as np
 from numpy.typing import NDArray
 
@@ -62,8 +64,11 @@ class Device:
     def __init__(self, port: Port, name: str, *, time_scale: float = 1.0) -> None:
         """`name` is what messages call the port. Raises HostError where no board answers."""
         self.link = Link(port, name, time_scale=time_scale)
+        self.link.on_log = self._tell
         self.name = name
         self.events: EventStream | None = None
+        self.leave_running = False
+        """Whether closing the port leaves the board at what it does (duty-cycled operation)."""
         self._step = 0
         self.link.end_noise()
         # A board left busy by a session that ended badly becomes idle first; what it says of its
@@ -75,7 +80,7 @@ class Device:
 
     @classmethod
     def open(cls, url: str) -> Self:
-        """Opens the port (`/dev/ttyUSB0`, `COM5`, `socket://…`, `native://`) and asks who is there.
+        """Opens the port (`/dev/ttyUSB0`, `COM5`, `socket://…`, `native://`, `qemu://lx7`) and asks who is there.
 
         Raises HostError where the port cannot be opened, nothing answers, or the board speaks
         another protocol version.
@@ -101,11 +106,15 @@ class Device:
     def close(self) -> None:
         """Leaves the board idle and closes the port; errors on the way are of no interest any more."""
         try:
-            if not self.link.dead:
+            if not (self.link.dead or self.leave_running):
                 with contextlib.suppress(HostError):
                     self.abort()
         finally:
             self.link.close()
+
+    def _tell(self, log: m.Log) -> None:
+        """A line of the board, for people: why it started, what failed."""
+        click.echo(f"{self.name}: {log.text}", err=True)
 
     # ---- the board
 
@@ -113,6 +122,10 @@ class Device:
         """Asks again who is there; `identity` is the newest answer."""
         self.identity = self.link.request(m.Identify())
         return self.identity
+
+    def board_status(self) -> m.BoardStatusResponse:
+        """What the program takes of the board's memories, its stack among them; 0 where unknown."""
+        return self.link.request(m.BoardStatus())
 
     def abort(self) -> None:
         """Makes the board idle, forgetting a batch in progress."""

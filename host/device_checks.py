@@ -13,9 +13,12 @@ from host.protocol import messages as m
 
 # docs/artifact.md, header
 _MAGIC = b"TBFA"
-_HEADER_BYTES = 96
+_HEADER_BYTES = 128
 _MODEL_HASH = slice(16, 48)
 _ARENA_BYTES_AT = 48
+_REGIONS_AT = 96
+_REGIONS = 4
+_ALIGNMENT = 16
 
 
 def check_protocol(identity: m.IdentifyResponse, name: str) -> None:
@@ -46,6 +49,28 @@ def check_artifact(data: bytes, identity: m.IdentifyResponse, name: str) -> None
             f"the artifact needs {arena:,} bytes of arena, the board {identity.board} at {name} has "
             f"{identity.arena_limit_bytes:,}; export it for other blocks, or with --mode immediate"
         )
+    regions = struct.unpack_from(f"<{2 * _REGIONS}I", data, _REGIONS_AT)[::2]
+    misfit = _misfit(regions, identity.region_limit_bytes)
+    if misfit is not None:
+        room = " + ".join(f"{size:,}" for size in identity.region_limit_bytes)
+        raise HostError(
+            f"the artifact was planned for {' + '.join(f'{size:,}' for size in regions if size)} bytes of "
+            f"arena, the board {identity.board} at {name} has {room}, and no place for the {misfit:,}; "
+            "export it again with --board and that board's name"
+        )
+
+
+def _misfit(regions: Sequence[int], limits: Sequence[int]) -> int | None:
+    """Bytes of the first region that finds no place by the board's rule (runtime/memory.h), or None."""
+    left = list(limits)
+    for number, size in enumerate(regions):
+        order = ([number] if number < len(left) else []) + list(range(len(left)))
+        chosen = next((i for i in order if size <= left[i]), None)
+        if size and chosen is None:
+            return size
+        if size and chosen is not None:
+            left[chosen] -= -(-size // _ALIGNMENT) * _ALIGNMENT
+    return None
 
 
 def check_model_hash(loaded: bytes, data: bytes, name: str) -> None:

@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from exporter.board import board_names
 from exporter.checkpoint_write import store_calibration
 from exporter.errors import ExporterError
 from exporter.frontends import load_graph
 from exporter.partition import SHIFTS
-from exporter.plan import MODES
+from exporter.plan import MODES, RECOMPUTE
 from host.cli import run_command
 from host.errors import HostError
 from host.exporting import ExportResult, export_model
@@ -30,6 +31,7 @@ Examples:
   python -m host.export --shift output
   python -m host.export --blocks block1,block3,fc --out build/export/mixed
   python -m host.export --blocks all --mode immediate
+  python -m host.export --shift input --board esp32
   python -m host.export --shift input --checkpoint mine.pt --calibration train.npz
 """
 
@@ -104,7 +106,24 @@ def test_images(count: int, data_dir: Path | None) -> Images:
     help="Sum gradients over a batch, update at once after each image, or the first if it fits.",
 )
 @click.option(
-    "--arena", type=click.IntRange(min=1), metavar="BYTES", help="Memory of the board's arena."
+    "--board",
+    metavar="NAME",
+    help="Board to plan for: places tensors in its fast and slow memory and refuses what does not fit. "
+    f"One of {', '.join(board_names())}.",
+)
+@click.option(
+    "--arena",
+    type=click.IntRange(min=1),
+    metavar="BYTES",
+    help="Memory of the board's arena, for boards that --board does not know.",
+)
+@click.option(
+    "--recompute",
+    type=click.Choice(RECOMPUTE),
+    default="auto",
+    show_default=True,
+    help="Compute activations again in the backward pass instead of keeping them: if memory is short, never, or "
+    "for the smallest arena. The trained weights are the same to the bit.",
 )
 @click.option(
     "--out",
@@ -131,7 +150,9 @@ def main(
     checkpoint: Path,
     calibration: Path | None,
     mode: str,
+    board: str | None,
     arena: int | None,
+    recompute: str,
     out: Path | None,
     evaluate: int | None,
     data_dir: Path | None,
@@ -155,7 +176,7 @@ def main(
         with progress_bars(console) as report:
             result = export_model(
                 shift=shift, blocks=blocks, checkpoint=checkpoint, calibration=calibration, mode=mode,
-                arena_limit_bytes=arena, out=out, evaluate=test, progress=report,
+                arena_limit_bytes=arena, board=board, recompute=recompute, out=out, evaluate=test, progress=report,
             )  # fmt: skip
     except (ExporterError, HostError) as error:
         click.echo(f"error: {error}", err=True)

@@ -16,10 +16,12 @@ from typing import Any
 
 from exporter.artifact import SelfTest, write_artifact
 from exporter.artifact_read import read_artifact
+from exporter.board import load_board
 from exporter.calibration import METADATA_KEY
 from exporter.emit_onnx import emit_onnx
 from exporter.emit_tflite import emit_tflite, frozen_parts
 from exporter.errors import ExporterError
+from exporter.flash_room import check_artifact_fits, check_checkpoint
 from exporter.frontends import Checkpoint, load_graph
 from exporter.graph import Graph
 from exporter.oracle import forward
@@ -95,6 +97,8 @@ def export_model(
     calibration: Path | None = None,
     mode: str = "accumulate",
     arena_limit_bytes: int | None = None,
+    board: str | None = None,
+    recompute: str = "auto",
     out: Path | None = None,
     evaluate: Images | None = None,
     progress: Progress | None = None,
@@ -108,6 +112,8 @@ def export_model(
         calibration: ``.npz`` of training images; None for what comes with the checkpoint.
         mode: ``accumulate``, ``immediate`` or ``auto`` (accumulate if it fits ``arena_limit_bytes``).
         arena_limit_bytes: the board's arena; None for no limit.
+        board: name of the board to plan for instead (``exporter/boards``); it must have room for artifact and checkpoint as well.
+        recompute: ``auto``, ``never`` or ``always``: whether activations may be computed again in the backward pass.
         out: folder to write or replace; by default ``build/export/<checkpoint>-<blocks>``.
         evaluate: test images on which float32 and int8 accuracy are measured.
         progress: called as the work goes on.
@@ -121,7 +127,12 @@ def export_model(
             "both a shift and the blocks to train were named, or neither, expected one of them; "
             "give either --shift or --blocks"
         )
+    if board is not None and arena_limit_bytes is not None:
+        raise ExporterError(
+            "both a board and an arena size were given, expected one of them; give either --board or --arena"
+        )
     # What is wrong with the wishes is said before the long work.
+    target = load_board(board) if board is not None else None
     wanted = load_graph(checkpoint)[0]
     chosen = blocks_of_shift(wanted, shift) if shift else parse_blocks(wanted, blocks or "")
     folder = out or DEFAULT_ROOT / f"{checkpoint.stem}-{'-'.join(chosen)}"
@@ -129,16 +140,26 @@ def export_model(
     graph, float_graph, source, ranges = quantized_graph(checkpoint, calibration, progress)
     graph = replace(graph, metadata={k: v for k, v in graph.metadata.items() if k != METADATA_KEY})
     say("planning memory", 0, 1)
-    plan = make_plan(graph, chosen, mode, arena_limit_bytes)
+    plan = make_plan(graph, chosen, mode, arena_limit_bytes, board=target, recompute=recompute)
+    if target is not None:
+        check_checkpoint(plan, target)
     say("planning memory", 1, 1)
     measured = accuracies(graph, float_graph, evaluate, say) if evaluate else {}
     description = f"{graph.name} of {checkpoint.name} ({source.sha256[:12]}), int8, by tbft"
     with new_folder(folder) as scratch:
         artifact = write_artifact(
             plan,
-            {"shift": shift, "checkpoint_sha256": source.sha256, "calibration": ranges},
+            {
+                "shift": shift,
+                "checkpoint_sha256": source.sha256,
+                "calibration": ranges,
+                "board": board,
+                "recomputed": list(plan.program.recomputed),
+            },
             self_tests(graph, source, calibration),
         )
+        if target is not None:
+            check_artifact_fits(len(artifact), plan, target)
         (scratch / "model.tbfa").write_bytes(artifact)
         say("writing models", 0, 1)
         (scratch / "model.tflite").write_bytes(emit_tflite(graph, description=description))
@@ -161,7 +182,10 @@ def export_model(
             "shift": shift,
             "blocks": list(chosen),
             "mode": plan.mode,
+            "board": board,
             "arena_bytes": plan.arena_bytes,
+            "region_bytes": [use.bytes for use in plan.regions],
+            "recomputed": list(plan.program.recomputed),
             "flash_bytes": plan.flash_bytes,
             "model_sha256": read_artifact(artifact).model_hash.hex(),
             "files": files,

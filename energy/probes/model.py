@@ -18,8 +18,8 @@ import numpy as np
 
 from energy.board import Board
 from energy.errors import EnergyError
-from energy.probes import MODEL, Capabilities
-from energy.session import Phase, PhaseEvent
+from energy.probes import MODEL, Capabilities, ProbeOptions
+from energy.session import Phase, PhaseEvent, Session
 from energy.trace import TraceChunk, TraceInfo
 from energy.windows import Window, WindowLog
 
@@ -56,20 +56,34 @@ class ModelProbe:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(kind="modelled")
+        return Capabilities(kind="modelled", trigger_lines=8)
 
     @property
     def duration_s(self) -> float:
         """Virtual time so far."""
         return self._now_s
 
+    @property
+    def rate_hz(self) -> float:
+        """Samples per second of virtual time: the wanted ones, after `stop` the real ones."""
+        return self._wanted_hz if self._info is None else self._info.rate_hz
+
+    @property
+    def has_trigger(self) -> bool:
+        """The trace's trigger column holds the phase itself."""
+        return True
+
+    def attach(self, session: Session) -> None:
+        """The events are all that the model needs."""
+
     def open(self) -> None:
         """Nothing to claim."""
 
-    def start(self) -> None:
+    def start(self) -> TraceInfo:
         """Begin a new trace at virtual time 0."""
         self.windows = WindowLog()
         self._now_s, self._info, self._read_to = 0.0, None, 0
+        return self._describe(self._wanted_hz)
 
     def on_event(self, event: PhaseEvent) -> Window:
         """Append the span of `event` to the virtual timeline and return its window."""
@@ -98,7 +112,11 @@ class ModelProbe:
         """Fix the sample rate, now that the length is known."""
         rate_hz = fitting_rate(self._now_s, self._wanted_hz, self._max_samples)
         self.lowered = rate_hz < self._wanted_hz
-        self._info = TraceInfo(
+        self._info = self._describe(rate_hz)
+        return self._info
+
+    def _describe(self, rate_hz: float) -> TraceInfo:
+        return TraceInfo(
             kind="modelled",
             rate_hz=rate_hz,
             sampling="mean",
@@ -110,7 +128,6 @@ class ModelProbe:
                 "title": self.board.title,
             },
         )
-        return self._info
 
     def read(self) -> Iterator[TraceChunk]:
         """After `stop`: the samples, at most `CHUNK_SAMPLES` at once. Before it there are none."""
@@ -140,6 +157,13 @@ class ModelProbe:
 
     def close(self) -> None:
         """Nothing to release."""
+
+
+def create(options: ProbeOptions) -> ModelProbe:
+    """The model of `options.board`; raises `EnergyError` without one."""
+    if options.board is None:
+        raise EnergyError("the model needs a board description; name one with --board")
+    return ModelProbe(options.board, options.rate_hz or DEFAULT_RATE_HZ)
 
 
 def fitting_rate(duration_s: float, wanted_hz: float, max_samples: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -45,8 +46,9 @@ class DeviceError(HostError):
 class Link:
     """Sends requests and waits for their responses; hands notices to the callbacks.
 
-    `on_events` gets every Events message as it comes (possibly with gaps), `on_log` every line of
-    the board, `on_progress` done and total samples of a long request.
+    `on_events` gets every Events message as it comes (possibly with gaps), `on_current` the readings
+    of the board's current sensor (SensorStart), `on_duty` what happens on duty (DutyStart),
+    `on_log` every line of the board, `on_progress` done and total samples of a long request.
     """
 
     def __init__(
@@ -64,6 +66,8 @@ class Link:
         self._time_scale = time_scale
         self._version = version
         self._decoder = FrameDecoder()
+        self._left: deque[Frame] = deque()
+        """Frames read and not looked at yet: notices that came behind an answer."""
         self._sequence = secrets.randbelow(1 << 16)
         self._answered = False
         self.dead = False
@@ -73,6 +77,8 @@ class Link:
         self.damaged = 0
         """Damaged frames received so far."""
         self.on_events: Callable[[m.Events], None] = lambda _: None
+        self.on_current: Callable[[m.CurrentSamples], None] = lambda _: None
+        self.on_duty: Callable[[m.DutyEvents], None] = lambda _: None
         self.on_log: Callable[[m.Log], None] = lambda _: None
         self.on_progress: Callable[[int, int], None] = lambda _done, _total: None
 
@@ -104,9 +110,11 @@ class Link:
             now = time.monotonic()
             if now - heard >= wait.silence_s * self._time_scale + on_wire_s:
                 raise self._silent(name, now - heard)
-            frames = self._read(max(0.0, min(0.25, sent + retry_s - now)), name)
+            if not self._left:
+                self._left += self._read(max(0.0, min(0.25, sent + retry_s - now)), name)
             again = False
-            for frame in frames:
+            while self._left:
+                frame = self._left.popleft()
                 answer, damage = self._take(frame, request)
                 if answer is not None:
                     return answer
@@ -139,6 +147,10 @@ class Link:
                 self.on_log(m.Log.unpack(frame.body))
             elif frame.type == m.Events.TYPE:
                 self.on_events(m.Events.unpack(frame.body))
+            elif frame.type == m.DutyEvents.TYPE:
+                self.on_duty(m.DutyEvents.unpack(frame.body))
+            elif frame.type == m.CurrentSamples.TYPE:
+                self.on_current(m.CurrentSamples.unpack(frame.body))
             elif frame.sequence != self._sequence:
                 pass  # an answer that came twice
             elif frame.type == m.Progress.TYPE:

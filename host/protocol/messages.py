@@ -34,6 +34,82 @@ class WireStatus(IntEnum):
     TOO_MANY_SLOTS = 139
     INPUT_TOO_LARGE = 140
     BODY_TOO_LONG = 141
+    NO_SENSOR = 150
+    SENSOR_FAILED = 151
+    DUTY_RUNNING = 142
+    NO_DUTY = 143
+    NO_REPLAY = 144
+    REPLAY_FULL = 145
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleEntry(Record):
+    """One entry of the schedule. Unused fields are 0."""
+
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("action", "B"), ("condition", "B"), ("min_battery_percent", "B"), ("reserved", "B"), ("period_s", "I"), ("first_s", "I"), ("quiet_from_min", "H"), ("quiet_to_min", "H"), ("min_battery_mv", "H"), ("min_labelled", "H"), ("max_samples", "H"), ("rehearse", "H"), ("epochs", "H"), ("batch", "H"), ("lr_mantissa", "I"), ("lr_exponent", "h"), ("reserved2", "H"), ("condition_value", "I"))
+    action: int
+    condition: int
+    min_battery_percent: int
+    reserved: int
+    period_s: int
+    first_s: int
+    quiet_from_min: int
+    quiet_to_min: int
+    min_battery_mv: int
+    min_labelled: int
+    max_samples: int
+    rehearse: int
+    epochs: int
+    batch: int
+    lr_mantissa: int
+    lr_exponent: int
+    reserved2: int
+    condition_value: int
+
+
+@dataclass(frozen=True, slots=True)
+class DutyEvent(Record):
+    """One thing that happened on duty."""
+
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("kind", "B"), ("entry", "B"), ("code", "H"), ("time_s", "I"), ("id", "I"), ("value", "I"), ("battery_mv", "H"))
+    kind: int
+    entry: int
+    code: int
+    time_s: int
+    id: int
+    value: int
+    battery_mv: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSample(Record):
+    """A sample in the store."""
+
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("id", "I"), ("taken_s", "I"), ("prediction", "H"), ("label", "H"), ("number", "I"))
+    id: int
+    taken_s: int
+    prediction: int
+    label: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class SampleLabel(Record):
+    """The label of a stored sample."""
+
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("id", "I"), ("label", "H"))
+    id: int
+    label: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatteryReading(Record):
+    """One point of a replayed battery's course."""
+
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("time_s", "I"), ("mv", "H"), ("percent", "B"))
+    time_s: int
+    mv: int
+    percent: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +140,26 @@ class TensorRecord(Record):
     rows: int
     row_length: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SensorRecord(Record):
+    """One current sensor."""
+
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("conversion_us", "I"), ("name", "text16"))
+    conversion_us: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentRecord(Record):
+    """One reading of a current sensor."""
+
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("clock_us", "I"), ("current_ua", "i"), ("voltage_uv", "i"), ("flags", "B"))
+    clock_us: int
+    current_ua: int
+    voltage_uv: int
+    flags: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +202,17 @@ class Damaged(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class CurrentSamples(Message):
+    """Readings of the current sensor that SensorStart started."""
+
+    TYPE: ClassVar[int] = 0x76
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("first", "I"), ("lost", "I"), ("samples", CurrentRecord))
+    first: int
+    lost: int
+    samples: tuple[CurrentRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Error(Message):
     """The request was not executed, or failed."""
 
@@ -121,7 +228,7 @@ class IdentifyResponse(Message):
     """Answers Identify."""
 
     TYPE: ClassVar[int] = 0x81
-    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("protocol_version", "H"), ("load_code", "H"), ("load_record", "I"), ("board", "text32"), ("firmware", "text32"), ("model_hash", "32s"), ("clock_hz", "I"), ("arena_limit_bytes", "I"), ("arena_bytes", "I"), ("persistent_bytes", "I"), ("artifact_limit_bytes", "I"), ("artifact_bytes", "I"), ("input_limit_bytes", "I"), ("input_bytes", "I"), ("input_height", "H"), ("input_width", "H"), ("input_channels", "H"), ("classes", "H"), ("cache_slots", "I"), ("cached_sample_bytes", "I"), ("trained_tensors", "H"), ("update_mode", "B"), ("flags", "B"), ("trained_bytes", "I"), ("step", "I"), ("event_limit", "I"), ("body_limit", "H"))
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("protocol_version", "H"), ("load_code", "H"), ("load_record", "I"), ("board", "text32"), ("firmware", "text32"), ("model_hash", "32s"), ("clock_hz", "I"), ("arena_limit_bytes", "I"), ("arena_bytes", "I"), ("persistent_bytes", "I"), ("artifact_limit_bytes", "I"), ("artifact_bytes", "I"), ("input_limit_bytes", "I"), ("input_bytes", "I"), ("input_height", "H"), ("input_width", "H"), ("input_channels", "H"), ("classes", "H"), ("cache_slots", "I"), ("cached_sample_bytes", "I"), ("trained_tensors", "H"), ("update_mode", "B"), ("flags", "B"), ("trained_bytes", "I"), ("step", "I"), ("event_limit", "I"), ("body_limit", "H"), ("region_limit_bytes", "I*"))
     protocol_version: int
     load_code: int
     load_record: int
@@ -149,6 +256,7 @@ class IdentifyResponse(Message):
     step: int
     event_limit: int
     body_limit: int
+    region_limit_bytes: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +274,19 @@ class ConfigureResponse(Message):
     TYPE: ClassVar[int] = 0x83
     LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("step", "I"),)
     step: int
+
+
+@dataclass(frozen=True, slots=True)
+class BoardStatusResponse(Message):
+    """Answers BoardStatus."""
+
+    TYPE: ClassVar[int] = 0x84
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("flash_bytes", "I"), ("static_ram_bytes", "I"), ("static_psram_bytes", "I"), ("stack_bytes", "I"), ("stack_used_bytes", "I"))
+    flash_bytes: int
+    static_ram_bytes: int
+    static_psram_bytes: int
+    stack_bytes: int
+    stack_used_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +450,173 @@ class ReadEventsResponse(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class SensorListResponse(Message):
+    """Answers SensorList."""
+
+    TYPE: ClassVar[int] = 0xc8
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("sensors", SensorRecord),)
+    sensors: tuple[SensorRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SensorStartResponse(Message):
+    """Answers SensorStart."""
+
+    TYPE: ClassVar[int] = 0xc9
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("period_us", "I"),)
+    period_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class SensorStopResponse(Message):
+    """Answers SensorStop."""
+
+    TYPE: ClassVar[int] = 0xca
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("taken", "I"), ("lost", "I"))
+    taken: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class DutyEvents(Message):
+    """What happened on duty, sent as it happens when DutyStart asked for it."""
+
+    TYPE: ClassVar[int] = 0x75
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("first", "I"), ("events", DutyEvent))
+    first: int
+    events: tuple[DutyEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DutyWriteScheduleResponse(Message):
+    """Answers DutyWriteSchedule."""
+
+    TYPE: ClassVar[int] = 0xe0
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("sequence", "I"),)
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class DutyReadScheduleResponse(Message):
+    """Answers DutyReadSchedule."""
+
+    TYPE: ClassVar[int] = 0xe1
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("sequence", "I"), ("running", "B"), ("start_s", "I"), ("until_s", "I"), ("seed", "I"), ("listen_ms", "H"), ("entries", ScheduleEntry))
+    sequence: int
+    running: int
+    start_s: int
+    until_s: int
+    seed: int
+    listen_ms: int
+    entries: tuple[ScheduleEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DutyStartResponse(Message):
+    """Answers DutyStart."""
+
+    TYPE: ClassVar[int] = 0xe2
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("time_s", "I"),)
+    time_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class DutyStopResponse(Message):
+    """Answers DutyStop."""
+
+    TYPE: ClassVar[int] = 0xe3
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DutyStatusResponse(Message):
+    """Answers DutyStatus."""
+
+    TYPE: ClassVar[int] = 0xe4
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("mode", "B"), ("tuning", "B"), ("time_s", "I"), ("next_s", "I"), ("wakes", "I"), ("samples", "I"), ("labels", "I"), ("right", "I"), ("tunings", "I"), ("stored", "I"), ("capacity", "I"), ("unlabelled", "I"), ("new_labelled", "I"), ("damaged", "I"), ("skipped", "I"), ("failures", "I"), ("last_failure", "H"), ("last_failure_record", "I"), ("checkpoint", "I"), ("battery_mv", "H"), ("battery_percent", "B"), ("events", "I"), ("tune_limit", "I"), ("replay_limit", "I"), ("battery_limit", "I"))
+    mode: int
+    tuning: int
+    time_s: int
+    next_s: int
+    wakes: int
+    samples: int
+    labels: int
+    right: int
+    tunings: int
+    stored: int
+    capacity: int
+    unlabelled: int
+    new_labelled: int
+    damaged: int
+    skipped: int
+    failures: int
+    last_failure: int
+    last_failure_record: int
+    checkpoint: int
+    battery_mv: int
+    battery_percent: int
+    events: int
+    tune_limit: int
+    replay_limit: int
+    battery_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class DutyLabelsResponse(Message):
+    """Answers DutyLabels."""
+
+    TYPE: ClassVar[int] = 0xe5
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("labels", "I"),)
+    labels: int
+
+
+@dataclass(frozen=True, slots=True)
+class DutyReadEventsResponse(Message):
+    """Answers DutyReadEvents."""
+
+    TYPE: ClassVar[int] = 0xe6
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("first", "I"), ("events", DutyEvent))
+    first: int
+    events: tuple[DutyEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DutySamplesResponse(Message):
+    """Answers DutySamples."""
+
+    TYPE: ClassVar[int] = 0xe7
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("samples", StoredSample),)
+    samples: tuple[StoredSample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DutyReadSampleResponse(Message):
+    """Answers DutyReadSample."""
+
+    TYPE: ClassVar[int] = 0xe8
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("pixels", "rest"),)
+    pixels: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaySampleResponse(Message):
+    """Answers ReplaySample."""
+
+    TYPE: ClassVar[int] = 0xe9
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("samples", "I"),)
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayBatteryResponse(Message):
+    """Answers ReplayBattery."""
+
+    TYPE: ClassVar[int] = 0xea
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("points", "I"),)
+    points: int
+
+
+@dataclass(frozen=True, slots=True)
 class Identify(Request[IdentifyResponse]):
     """Who are you? Answered whatever the protocol version in the frame is, and never from the kept response."""
 
@@ -361,6 +649,17 @@ class Configure(Request[ConfigureResponse]):
 
     def response(self, body: bytes) -> ConfigureResponse:
         return ConfigureResponse.unpack(body)
+
+
+@dataclass(frozen=True, slots=True)
+class BoardStatus(Request[BoardStatusResponse]):
+    """What the program takes of the board."""
+
+    TYPE: ClassVar[int] = 0x04
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = ()
+
+    def response(self, body: bytes) -> BoardStatusResponse:
+        return BoardStatusResponse.unpack(body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -578,11 +877,185 @@ class ReadEvents(Request[ReadEventsResponse]):
         return ReadEventsResponse.unpack(body)
 
 
+@dataclass(frozen=True, slots=True)
+class SensorList(Request[SensorListResponse]):
+    """The current sensors that the board has, in the order of their numbers."""
+
+    TYPE: ClassVar[int] = 0x48
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = ()
+
+    def response(self, body: bytes) -> SensorListResponse:
+        return SensorListResponse.unpack(body)
+
+
+@dataclass(frozen=True, slots=True)
+class SensorStart(Request[SensorStartResponse]):
+    """Starts sampling a current sensor; readings come as CurrentSamples until SensorStop or Abort, or a Log says why not."""
+
+    TYPE: ClassVar[int] = 0x49
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("sensor", "B"), ("period_us", "I"))
+    sensor: int
+    period_us: int
+
+    def response(self, body: bytes) -> SensorStartResponse:
+        return SensorStartResponse.unpack(body)
+
+
+@dataclass(frozen=True, slots=True)
+class SensorStop(Request[SensorStopResponse]):
+    """Ends sampling, after the readings that are left."""
+
+    TYPE: ClassVar[int] = 0x4a
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = ()
+
+    def response(self, body: bytes) -> SensorStopResponse:
+        return SensorStopResponse.unpack(body)
+
+
+@dataclass(frozen=True, slots=True)
+class DutyWriteSchedule(Request[DutyWriteScheduleResponse]):
+    """Checks the schedule and keeps it in flash; duty does not start by that."""
+
+    TYPE: ClassVar[int] = 0x60
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("listen_ms", "H"), ("entries", ScheduleEntry))
+    listen_ms: int
+    entries: tuple[ScheduleEntry, ...]
+
+    def response(self, body: bytes) -> DutyWriteScheduleResponse:
+        return DutyWriteScheduleResponse.unpack(body)
+
+
+@dataclass(frozen=True, slots=True)
+class DutyReadSchedule(Request[DutyReadScheduleResponse]):
+    """The schedule that flash holds."""
+
+    TYPE: ClassVar[int] = 0x61
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = ()
+
+    def response(self, body: bytes) -> DutyReadScheduleResponse:
+        return DutyReadScheduleResponse.unpack(body)
+
+
+@dataclass(frozen=True, slots=True)
+class DutyStart(Request[DutyStartResponse]):
+    """Works by the schedule from now on, after a restart too. Training begins at the last committed weights."""
+
+    TYPE: ClassVar[int] = 0x62
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("flags", "B"), ("time_s", "I"), ("until_s", "I"), ("seed", "I"))
+    flags: int
+    time_s: int
+    until_s: int
+    seed: int
+
+    def response(self, body: bytes) -> DutyStartResponse:
+        return DutyStartResponse.unpack(body)
+
+
+@dataclass(frozen=True, slots=True)
+class DutyStop(Request[DutyStopResponse]):
+    """Ends duty, after a restart too. (Abort only pauses it.) An unfinished fine-tuning goes back to the last commit."""
+
+    TYPE: ClassVar[int] = 0x63
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = ()
+
+    def response(self, body: bytes) -> DutyStopResponse:
+        return DutyStopResponse.unpack(body)
+
+
+@dataclass(frozen=True, slots=True)
+class DutyStatus(Request[DutyStatusResponse]):
+    """What happened so far. Counts are of the sample store's whole life, but for those since the board's start."""
+
+    TYPE: ClassVar[int] = 0x64
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = ()
+
+    def response(self, body: bytes) -> DutyStatusResponse:
+        return DutyStatusResponse.unpack(body)
+
+
+@dataclass(frozen=True, slots=True)
+class DutyLabels(Request[DutyLabelsResponse]):
+    """Labels of stored samples. Stops at the first that cannot be stored; a label that a sample has already is no error."""
+
+    TYPE: ClassVar[int] = 0x65
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("labels", SampleLabel),)
+    labels: tuple[SampleLabel, ...]
+
+    def response(self, body: bytes) -> DutyLabelsResponse:
+        return DutyLabelsResponse.unpack(body)
+
+
+@dataclass(frozen=True, slots=True)
+class DutyReadEvents(Request[DutyReadEventsResponse]):
+    """Events from this number on, as many as fit."""
+
+    TYPE: ClassVar[int] = 0x66
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("first", "I"),)
+    first: int
+
+    def response(self, body: bytes) -> DutyReadEventsResponse:
+        return DutyReadEventsResponse.unpack(body)
+
+
+@dataclass(frozen=True, slots=True)
+class DutySamples(Request[DutySamplesResponse]):
+    """Stored samples from this id on, as many as fit."""
+
+    TYPE: ClassVar[int] = 0x67
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("first", "I"),)
+    first: int
+
+    def response(self, body: bytes) -> DutySamplesResponse:
+        return DutySamplesResponse.unpack(body)
+
+
+@dataclass(frozen=True, slots=True)
+class DutyReadSample(Request[DutyReadSampleResponse]):
+    """Bytes of a stored sample, uint8 as in the image."""
+
+    TYPE: ClassVar[int] = 0x68
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("id", "I"), ("offset", "I"), ("length", "H"))
+    id: int
+    offset: int
+    length: int
+
+    def response(self, body: bytes) -> DutyReadSampleResponse:
+        return DutyReadSampleResponse.unpack(body)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaySample(Request[ReplaySampleResponse]):
+    """The uploaded input becomes a sample that a board without a sensor takes: sample `id` is number id modulo their number."""
+
+    TYPE: ClassVar[int] = 0x69
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("index", "I"), ("label", "H"), ("delay_s", "I"))
+    index: int
+    label: int
+    delay_s: int
+
+    def response(self, body: bytes) -> ReplaySampleResponse:
+        return ReplaySampleResponse.unpack(body)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayBattery(Request[ReplayBatteryResponse]):
+    """The course of the battery of a board without one; straight lines between the points."""
+
+    TYPE: ClassVar[int] = 0x6a
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("index", "I"), ("points", BatteryReading))
+    index: int
+    points: tuple[BatteryReading, ...]
+
+    def response(self, body: bytes) -> ReplayBatteryResponse:
+        return ReplayBatteryResponse.unpack(body)
+
+
 MESSAGES: dict[int, type[Message]] = {
     Progress.TYPE: Progress,
     Log.TYPE: Log,
     Events.TYPE: Events,
     Damaged.TYPE: Damaged,
+    CurrentSamples.TYPE: CurrentSamples,
     Error.TYPE: Error,
     Identify.TYPE: Identify,
     IdentifyResponse.TYPE: IdentifyResponse,
@@ -590,6 +1063,8 @@ MESSAGES: dict[int, type[Message]] = {
     AbortResponse.TYPE: AbortResponse,
     Configure.TYPE: Configure,
     ConfigureResponse.TYPE: ConfigureResponse,
+    BoardStatus.TYPE: BoardStatus,
+    BoardStatusResponse.TYPE: BoardStatusResponse,
     ArtifactBegin.TYPE: ArtifactBegin,
     ArtifactBeginResponse.TYPE: ArtifactBeginResponse,
     ArtifactChunk.TYPE: ArtifactChunk,
@@ -624,5 +1099,34 @@ MESSAGES: dict[int, type[Message]] = {
     CommitResponse.TYPE: CommitResponse,
     ReadEvents.TYPE: ReadEvents,
     ReadEventsResponse.TYPE: ReadEventsResponse,
+    SensorList.TYPE: SensorList,
+    SensorListResponse.TYPE: SensorListResponse,
+    SensorStart.TYPE: SensorStart,
+    SensorStartResponse.TYPE: SensorStartResponse,
+    SensorStop.TYPE: SensorStop,
+    SensorStopResponse.TYPE: SensorStopResponse,
+    DutyEvents.TYPE: DutyEvents,
+    DutyWriteSchedule.TYPE: DutyWriteSchedule,
+    DutyWriteScheduleResponse.TYPE: DutyWriteScheduleResponse,
+    DutyReadSchedule.TYPE: DutyReadSchedule,
+    DutyReadScheduleResponse.TYPE: DutyReadScheduleResponse,
+    DutyStart.TYPE: DutyStart,
+    DutyStartResponse.TYPE: DutyStartResponse,
+    DutyStop.TYPE: DutyStop,
+    DutyStopResponse.TYPE: DutyStopResponse,
+    DutyStatus.TYPE: DutyStatus,
+    DutyStatusResponse.TYPE: DutyStatusResponse,
+    DutyLabels.TYPE: DutyLabels,
+    DutyLabelsResponse.TYPE: DutyLabelsResponse,
+    DutyReadEvents.TYPE: DutyReadEvents,
+    DutyReadEventsResponse.TYPE: DutyReadEventsResponse,
+    DutySamples.TYPE: DutySamples,
+    DutySamplesResponse.TYPE: DutySamplesResponse,
+    DutyReadSample.TYPE: DutyReadSample,
+    DutyReadSampleResponse.TYPE: DutyReadSampleResponse,
+    ReplaySample.TYPE: ReplaySample,
+    ReplaySampleResponse.TYPE: ReplaySampleResponse,
+    ReplayBattery.TYPE: ReplayBattery,
+    ReplayBatteryResponse.TYPE: ReplayBatteryResponse,
 }
 """All messages by their type byte."""

@@ -42,6 +42,7 @@ _KINDS: dict[type[Message], Timeouts] = {
     m.Identify: QUESTION,
     m.Abort: COMPUTE,  # waits for the sample in progress
     m.Configure: QUESTION,
+    m.BoardStatus: QUESTION,
     m.ArtifactBegin: FLASH,
     m.ArtifactChunk: FLASH,
     m.ArtifactEnd: FLASH,
@@ -59,6 +60,20 @@ _KINDS: dict[type[Message], Timeouts] = {
     m.WeightsHash: TRANSFER,
     m.Commit: FLASH,
     m.ReadEvents: TRANSFER,
+    m.DutyWriteSchedule: FLASH,
+    m.DutyReadSchedule: TRANSFER,
+    m.DutyStart: FLASH,
+    m.DutyStop: FLASH,  # waits for the sample in progress, too
+    m.DutyStatus: COMPUTE,
+    m.DutyLabels: FLASH,
+    m.DutyReadEvents: COMPUTE,
+    m.DutySamples: FLASH,
+    m.DutyReadSample: FLASH,
+    m.ReplaySample: TRANSFER,
+    m.ReplayBattery: TRANSFER,
+    m.SensorList: QUESTION,
+    m.SensorStart: QUESTION,
+    m.SensorStop: TRANSFER,
 }
 
 

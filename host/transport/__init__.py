@@ -1,7 +1,7 @@
 """Ports: whatever pyserial's `serial_for_url` takes, and schemes of our own.
 
 A scheme `NAME://` of ours is a module `protocol_NAME.py` in this package: `native://` starts the
-firmware as a process of this computer.
+firmware as a process of this computer, `qemu://lx7` on an emulated board.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def register() -> None:
 
 
 def open_port(url: str, baud_rate: int = BAUD_RATE) -> serial.SerialBase:
-    """Opens `url`: `/dev/ttyUSB0`, `COM5`, `socket://HOST:PORT`, `native://`, …
+    """Opens `url`: `/dev/ttyUSB0`, `COM5`, `socket://HOST:PORT`, `native://`, `qemu://lx7`, …
 
     Raises HostError when there is no such port or it cannot be opened.
     """
@@ -35,8 +35,8 @@ def open_port(url: str, baud_rate: int = BAUD_RATE) -> serial.SerialBase:
             raise HostError(str(exc)) from exc
         raise HostError(
             f"the port {url} cannot be opened ({exc}); expected a serial port such as /dev/ttyUSB0 "
-            "or COM5, socket://HOST:PORT, or native:// for the firmware as a process of this "
-            "computer: check the cable, the name and your rights to the port"
+            "or COM5, socket://HOST:PORT, native:// for the firmware as a process of this computer, or "
+            "qemu://lx7 for an emulated board: check the cable, the name and your rights to the port"
         ) from exc
     return port
 

@@ -18,14 +18,17 @@ _HEADER = {
     "exponents": (58, "H"), "states": (60, "H"), "mode": (62, "B"), "input": (64, "I"),
     "boundary": (68, "I"), "output": (72, "I"), "classes": (76, "H"), "loss_multiplier": (80, "i"),
     "loss_shift": (84, "i"),
+    **{f"region{i}_{what}": (96 + 8 * i + at, "I") for i in range(fmt.MAX_REGIONS)
+       for what, at in (("bytes", 0), ("persistent", 4))},
 }  # fmt: skip
 _SECTION = {"kind": (0, "I"), "offset": (4, "I"), "bytes": (8, "I"), "count": (12, "I")}
 _TENSOR = {
     "place": (0, "B"), "type": (1, "B"), "role": (2, "H"), "n": (4, "H"), "h": (6, "H"), "w": (8, "H"),
     "c": (10, "H"), "offset": (12, "I"), "bytes": (16, "I"), "zero_point": (20, "i"), "slot": (24, "H"),
+    "region": (26, "B"),
 }  # fmt: skip
 _OP = {
-    "opcode": (0, "B"), "flags": (1, "B"), "in0": (4, "H"), "in1": (6, "H"), "in2": (8, "H"),
+    "opcode": (0, "B"), "flags": (1, "B"), "scratch_region": (2, "B"), "in0": (4, "H"), "in1": (6, "H"), "in2": (8, "H"),
     "out": (10, "H"), "weights": (12, "H"), "bias": (14, "H"), "multipliers": (16, "H"),
     "shifts": (18, "H"), "kernel_h": (20, "B"), "kernel_w": (21, "B"), "stride_h": (22, "B"),
     "stride_w": (23, "B"), "pad_top": (24, "B"), "pad_left": (25, "B"), "pad_bottom": (26, "B"),
@@ -64,7 +67,7 @@ class Editor:
     def section(self, kind: int) -> tuple[int, int, int]:
         """Offset, bytes and count of a section."""
         for i in range(struct.unpack_from("<H", self.data, 56)[0]):
-            entry = struct.unpack_from("<IIII", self.data, 96 + 16 * i)
+            entry = struct.unpack_from("<IIII", self.data, fmt.HEADER_BYTES + 16 * i)
             if entry[0] == kind:
                 return entry[1], entry[2], entry[3]
         raise KeyError(kind)
@@ -72,8 +75,8 @@ class Editor:
     def entry(self, kind: int) -> int:
         """Offset of a section's entry in the table."""
         for i in range(struct.unpack_from("<H", self.data, 56)[0]):
-            if struct.unpack_from("<I", self.data, 96 + 16 * i)[0] == kind:
-                return 96 + 16 * i
+            if struct.unpack_from("<I", self.data, fmt.HEADER_BYTES + 16 * i)[0] == kind:
+                return fmt.HEADER_BYTES + 16 * i
         raise KeyError(kind)
 
     def place(self, kind: int | str, record: int, field: str) -> Field:
@@ -81,7 +84,7 @@ class Editor:
         if kind == "header":
             base, fields = 0, _HEADER
         elif kind == "table":
-            base, fields = 96 + 16 * record, _SECTION
+            base, fields = fmt.HEADER_BYTES + 16 * record, _SECTION
         else:
             assert isinstance(kind, int)
             base, fields = self.section(kind)[0] + RECORD_BYTES[kind] * record, FIELDS[kind]
@@ -113,6 +116,23 @@ class Editor:
         data[16:48] = digest.digest()
         struct.pack_into("<I", data, 12, zlib.crc32(data[16:]))
         return bytes(data)
+
+    def grown(self, more: dict[int, tuple[bytes, int]]) -> Editor:
+        """A copy with bytes and records appended to sections."""
+        count = struct.unpack_from("<H", self.data, 56)[0]
+        table, body = b"", b""
+        start = fmt.HEADER_BYTES + 16 * count
+        for i in range(count):
+            kind, offset, size, records = struct.unpack_from(
+                "<IIII", self.data, fmt.HEADER_BYTES + 16 * i
+            )
+            extra, extra_records = more.get(kind, (b"", 0))
+            content = bytes(self.data[offset : offset + size]) + extra
+            table += struct.pack(
+                "<IIII", kind, start + len(body), len(content), records + extra_records
+            )
+            body += fmt.pad16(content)
+        return Editor(bytearray(bytes(self.data[: fmt.HEADER_BYTES]) + table + body))
 
     def fields(self) -> list[tuple[int | str, int, str]]:
         """Every field of the header, the section table and all records."""

@@ -7,6 +7,7 @@ raise ``RuntimeFault`` with the engine's status code, its record number and its 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,12 +31,18 @@ STATUS_NAMES = {
     11: "bad_weight_value", 12: "self_test_failed", 32: "truncated", 33: "misaligned",
     34: "bad_magic", 35: "bad_version", 36: "bad_length", 37: "bad_crc", 38: "bad_header",
     39: "bad_section", 40: "missing_section", 41: "bad_model_hash", 42: "arena_too_small",
-    43: "too_many_exponents", 44: "too_many_states", 48: "tensor_field", 49: "tensor_shape",
+    43: "too_many_exponents", 44: "too_many_states", 45: "region_too_small", 48: "tensor_field", 49: "tensor_shape",
     50: "tensor_outside", 51: "tensor_alignment", 52: "tensor_values", 56: "op_unknown",
     57: "op_tensor", 58: "op_geometry", 59: "op_limit", 60: "op_number", 61: "op_scratch",
     62: "op_overlap", 63: "op_persistent", 64: "op_order", 72: "bad_program", 73: "bad_trained",
     74: "bad_block", 75: "bad_self_test", 80: "flash_geometry", 81: "flash_erase",
     82: "flash_program", 83: "flash_read", 84: "flash_verify", 85: "no_checkpoint",
+    96: "schedule_size", 97: "schedule_action", 98: "schedule_condition", 99: "schedule_period",
+    100: "schedule_hours", 101: "schedule_training", 102: "schedule_rate", 103: "schedule_battery",
+    104: "schedule_battery_unknown", 105: "no_schedule", 106: "store_geometry",
+    107: "store_foreign", 108: "store_damaged", 109: "no_sample", 110: "labelled",
+    111: "sample_failed", 112: "other_model",
+    113: "duty_mode",
 }  # fmt: skip
 """Status codes of firmware/lib/runtime/status.h."""
 
@@ -119,7 +126,7 @@ def library(path: Path | None = None) -> ctypes.CDLL:
     for name in _PACKED:
         getattr(lib, f"tbft_{name}").restype = ctypes.c_uint64
     lib.tbft_board_new.restype = ctypes.c_void_p
-    lib.tbft_board_new.argtypes = [ctypes.c_size_t, ctypes.c_size_t]
+    lib.tbft_board_new.argtypes = [ctypes.POINTER(ctypes.c_size_t), ctypes.c_size_t, ctypes.c_size_t]
     lib.tbft_status_text.restype = ctypes.c_char_p
     lib.tbft_phase_text.restype = ctypes.c_char_p
     lib.tbft_crc32.restype = ctypes.c_uint32
@@ -139,11 +146,16 @@ def _pointer(array: NDArray[np.generic]) -> ctypes.c_void_p:
 
 
 class Board:
-    """One engine. ``arena_bytes`` and ``cache_bytes`` are the board's; no sample cache when ``cache_bytes`` is 0."""
+    """One engine. ``arena_bytes`` (of each region, where there are several) and ``cache_bytes`` are the board's; no sample
+    cache when ``cache_bytes`` is 0."""
 
-    def __init__(self, arena_bytes: int = 1 << 20, cache_bytes: int = 1 << 20) -> None:
+    def __init__(
+        self, arena_bytes: int | Sequence[int] = 1 << 20, cache_bytes: int = 1 << 20
+    ) -> None:
         self.lib = library()
-        self.handle = ctypes.c_void_p(self.lib.tbft_board_new(arena_bytes, cache_bytes))
+        regions = (arena_bytes,) if isinstance(arena_bytes, int) else tuple(arena_bytes)
+        sizes = (ctypes.c_size_t * len(regions))(*regions)
+        self.handle = ctypes.c_void_p(self.lib.tbft_board_new(sizes, len(regions), cache_bytes))
 
     def __del__(self) -> None:
         if getattr(self, "handle", None):
@@ -343,6 +355,10 @@ class Board:
             self.lib.tbft_flash_unreadable(self.handle, *arguments)
         else:
             self.lib.tbft_flash_readable(self.handle)
+
+    def is_unreadable(self, offset: int) -> bool:
+        """Whether the erase block there still cannot be read."""
+        return bool(self.lib.tbft_flash_is_unreadable(self.handle, ctypes.c_uint32(offset)))
 
     @property
     def flash_operations(self) -> int:

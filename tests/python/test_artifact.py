@@ -116,7 +116,7 @@ def test_round_trip_of_random_networks(seed: int) -> None:
     graph = small_graph(seed, nodes=4 + seed)
     plan = make_plan(graph, ["all"], iterations=5)
     vectors = selftests(graph)
-    artifact = read_artifact(write_artifact(plan, selftests=vectors) + bytes(100))
+    artifact = read_artifact(write_artifact(plan, selftests=vectors))
     check_round_trip(graph, plan, artifact)
     for kept, vector in zip(artifact.selftests, vectors, strict=True):
         assert np.array_equal(kept.image, vector.image) and kept.label == vector.label
@@ -162,10 +162,12 @@ def test_damage_by_kind() -> None:
     whole = small_artifact()
     with pytest.raises(ExporterError, match="not an artifact"):
         read_artifact(b"hello")
-    with pytest.raises(ExporterError, match="version 7, expected 1"):
+    with pytest.raises(ExporterError, match="version 7, expected 2"):
         read_artifact(whole[:4] + b"\x07" + whole[5:])
     with pytest.raises(ExporterError, match="cut short"):
         read_artifact(whole[:-1])
+    with pytest.raises(ExporterError, match="cut off what follows it"):
+        read_artifact(whole + bytes(16))
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
     with pytest.raises(ExporterError, match="checksum"):
@@ -256,7 +258,7 @@ def test_report(tmp_path: Path) -> None:
 
 def test_header_layout() -> None:
     data = small_artifact()
-    assert (fmt.HEADER.size, fmt.SECTION.size, fmt.TENSOR.size) == (96, 16, 32)
+    assert (fmt.HEADER.size, fmt.SECTION.size, fmt.TENSOR.size) == (128, 16, 32)
     assert (fmt.OP.size, fmt.PROGRAM.size, fmt.TRAINED.size, fmt.BLOCK.size) == (64, 16, 64, 32)
     assert data[:4] == b"TBFA" and len(data) % 16 == 0
     assert struct.unpack_from("<I", data, 8)[0] == len(data)

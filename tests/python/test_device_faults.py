@@ -115,7 +115,7 @@ IDENTITY = m.IdentifyResponse(
     artifact_limit_bytes=1, artifact_bytes=0, input_limit_bytes=1, input_bytes=0, input_height=0,
     input_width=0, input_channels=0, classes=0, cache_slots=0, cached_sample_bytes=0,
     trained_tensors=0, update_mode=0, flags=0, trained_bytes=0, step=0, event_limit=0,
-    body_limit=1024,
+    body_limit=1024, region_limit_bytes=(1,),
 )  # fmt: skip
 
 

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy.errors import TraceError
-from energy.trace import Gap, TraceChunk, TraceInfo, TraceReader, TraceWriter, export_csv
+from energy.trace import Gap, TraceChunk, TraceInfo, TraceReader, TraceWriter
+from energy.trace_csv import export_csv
 
 INFO = TraceInfo(
     kind="modelled", rate_hz=1000.0, sampling="mean", probe="model", provenance={"note": "test"}
@@ -70,6 +71,7 @@ def test_the_file_says_that_it_is_modelled_and_in_which_units(tmp_path: Path) ->
         "current_a": b"A",
         "voltage_v": b"V",
         "trigger": b"bits",
+        "flags": b"bits",
     }
 
 
@@ -123,6 +125,7 @@ def test_csv_names_kind_and_units(tmp_path: Path) -> None:
         "current_a_modelled",
         "voltage_v_modelled",
         "trigger",
+        "flags",
     ]
     assert [int(row[0]) for row in rows[1:]] == [0, 1, 2, 5, 6]
     assert float(rows[4][1]) == pytest.approx(0.005)
@@ -137,7 +140,7 @@ def test_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(TraceError, match=r"trace\.parquet is not a readable trace"):
         TraceReader(path)
-    path.write_bytes(whole.replace(b"tbft-trace-1", b"tbft-trace-9"))
+    path.write_bytes(whole.replace(b"tbft-trace-2", b"tbft-trace-9"))
     with pytest.raises(TraceError, match="tbft-trace-9"):
         TraceReader(path)
     pq.write_table(pa.table({"current_a": [1.0]}), path)

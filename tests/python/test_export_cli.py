@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from exporter import board as boards
 from exporter.artifact_read import read_artifact
 from exporter.calibration import calibrate
 from exporter.checkpoint_write import store_calibration
@@ -60,6 +61,36 @@ def test_the_folder_is_complete(checkpoint: Path, tmp_path: Path) -> None:
         assert hashlib.sha256((out / name).read_bytes()).hexdigest() == sha256
     artifact = read_artifact((out / "model.tbfa").read_bytes())
     assert artifact.model_hash.hex() == summary["model_sha256"]
+
+
+def test_a_plan_for_a_board(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "export"
+    options = ("--checkpoint", checkpoint, "--shift", "input", "--out", out, "--board", "tiny")
+    monkeypatch.setattr(boards, "FOLDER", tmp_path)
+    region = '[[region]]\nname = "%s"\nbytes = %d\nbytes_per_s = %g\nsource = "test"\n'
+    regions = region % ("quick", 32768, 2.0) + region % ("slow", 262144, 1.0)
+
+    def describe(artifact: int, checkpoint_bytes: int) -> None:
+        flash = f"artifact_bytes = {artifact}\ncheckpoint_bytes = {checkpoint_bytes}\n"
+        (tmp_path / "tiny.toml").write_text(
+            f"title = 'T'\n[flash]\n{flash}cache_bytes = 0\nerase_bytes = 4096\n{regions}"
+        )
+
+    describe(1 << 20, 1 << 20)
+    result = run(*options)
+    assert result.exit_code == 0, result.output
+    summary = json.loads((out / "export.json").read_text())
+    artifact = read_artifact((out / "model.tbfa").read_bytes())
+    assert summary["board"] == artifact.meta["board"] == "tiny"
+    assert summary["region_bytes"] == [size for size, _ in artifact.regions if size]
+    assert len(summary["region_bytes"]) == 2 and summary["region_bytes"][0] <= 32768
+    assert "quick:" in (out / "plan.txt").read_text()
+    describe(1000, 1 << 20)
+    assert "more than the 1,000 of board 'tiny'" in run(*options).output
+    describe(1 << 20, 1024)
+    assert "a checkpoint of block1" in run(*options).output
 
 
 def test_the_same_input_gives_the_same_bytes(checkpoint: Path, tmp_path: Path) -> None:
@@ -153,6 +184,13 @@ def test_calibration_images_and_storing_their_ranges(tmp_path: Path) -> None:
         ([], 2, "--shift"),
         (["--shift", "input", "--blocks", "fc"], 2, "--shift"),
         (["--blocks", "fc", "--arena", "1000"], 1, "1,000"),
+        (["--blocks", "fc", "--board", "esp99"], 1, "esp32-nopsram"),
+        (
+            ["--blocks", "fc", "--board", "esp32", "--arena", "100000"],
+            1,
+            "either --board or --arena",
+        ),
+        (["--blocks", "fc", "--recompute", "maybe"], 2, "always"),
         (["--blocks", "fc", "--calibration", "absent.npz"], 1, "absent.npz"),
     ],
 )

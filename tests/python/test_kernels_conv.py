@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from exporter.ops import Opcode, scratch_bytes
 from tests.python import kernel_reference as reference
 from tests.python.kernel_lib import (
     FAST,
@@ -293,24 +294,75 @@ def test_large_overlap(case: ConvCase) -> None:
         assert np.array_equal(arena[: expected.size].reshape(expected.shape), expected)
 
 
+def winograd_scratch(case: ConvCase) -> dict[Opcode, int]:
+    """What F(4, 3) holds at a time, counted by element."""
+    in_c, out_c = case.channels
+
+    def parts(channels: int, height: int, width: int) -> int:
+        rows = next(r for r in range(1, height + 1) if r == height or r * width >= 64)
+        pairs = len(range(0, width, 8))
+        tile = (6 * channels * 2 + 15) // 16 * 16
+        weights = 4 * 6 * channels * 2
+        sums = 4 * 6 * (2 * pairs) * rows * 4
+        return (rows + 2) * 2 * pairs * tile + weights + sums + 64
+
+    out_h, out_w = case.out
+    tiles = len(range(0, out_w, 4))
+    rows = next(r for r in range(1, out_h + 1) if r == out_h or r * out_w >= 64)
+    inputs = in_c * 6 * 2 * (out_h + 2) * tiles
+    if inputs > 16384:
+        inputs = 4 * 6 * 2 * (rows + 2) * tiles
+    gradient_row = (4 * 9 * in_c + 15) // 16 * 16
+    return {
+        Opcode.CONV2D: parts(in_c, out_h, out_w),
+        Opcode.CONV2D_BWD_INPUT: parts(out_c, *case.size),
+        Opcode.CONV2D_BWD_WEIGHT: 4 * gradient_row + 4 * 6 * 2 * rows * tiles + inputs + 64,
+    }
+
+
 def test_scratch_is_what_the_artifact_says() -> None:
-    """The table at the end of docs/artifact.md."""
+    """The table at the end of docs/artifact.md, which the exporter computes too."""
     for case in RESNET + CASES:
+        (kh, kw), (out_h, out_w), (in_c, out_c) = case.kernel, case.out, case.channels
+        k, ko = case.taps * in_c, case.taps * out_c
+        padded_h, padded_w = (out_h - 1) * case.stride[0] + kh, (out_w - 1) * case.stride[1] + kw
 
         def ru16(n: int) -> int:
             return (n + 15) // 16 * 16
 
-        k, p = case.taps * case.channels[0], case.out[0] * case.out[1]
-        assert call("k_conv2d_scratch_bytes", 0, case.fields) == 4 * ru16(k) * 2
-        assert (
-            call("k_conv2d_scratch_bytes", 1, case.fields)
-            == 12 * ru16(case.taps * case.channels[1]) * 2
-        )
-        assert (
-            call("k_conv2d_scratch_bytes", 2, case.fields) == 4 * ru16(k) * 4 + 4 * ru16(p) * 2 + 16
-        )
-        assert call("k_depthwise_scratch_bytes", 0, case.fields) == ru16(2 * k)
-        assert call("k_depthwise_scratch_bytes", 2, case.fields) == ru16(
-            4 * (case.taps + 1) * case.channels[0]
-        )
-        assert call("k_linear_loss_scratch_bytes", k, 10) == 4 * ru16(k) * 2 + ru16(120)
+        # Counted here, computed there: errors that some input position meets through some tap.
+        met = [
+            {
+                (position + case.pad[axis] - tap) // case.stride[axis]
+                for position in range(case.size[axis])
+                for tap in range(case.kernel[axis])
+                if (position + case.pad[axis] - tap) % case.stride[axis] == 0
+            }
+            for axis in range(2)
+        ]
+        rows, columns = (max(numbers) - min(numbers) + 1 for numbers in met)
+        error_row = ru16(2 * columns * out_c)
+        a = (kh + 1) * error_row + in_c * ru16(2 * ko)
+        b = rows * error_row + 4 * ru16(2 * ko)
+        expected = {
+            Opcode.CONV2D: (kh + case.stride[0]) * ru16(2 * padded_w * in_c) + 4 * ru16(2 * k) + 64,
+            Opcode.CONV2D_BWD_INPUT: max(min(a, b) + 64, 12 * ru16(2 * ko)),
+            Opcode.CONV2D_BWD_WEIGHT: 4 * ru16(4 * k)
+            + 4 * ru16(2 * (out_h + 1) * (out_w + 3))
+            + 2 * ru16(2 * (padded_h + 1) * (padded_w + 3))
+            + 64,
+        }
+        if case.kernel == (3, 3) and case.stride == (1, 1):
+            need = winograd_scratch(case)
+            expected = {opcode: max(number, need[opcode]) for opcode, number in expected.items()}
+        x, y = (1, *case.size, in_c), (1, out_h, out_w, out_c)
+        for which, (opcode, number) in enumerate(expected.items()):
+            assert call("k_conv2d_scratch_bytes", which, case.fields) == number, (case, opcode)
+            assert scratch_bytes(opcode, case.kernel, case.stride, case.pad, x, y) == number, (
+                case,
+                opcode,
+            )
+        depthwise = ru16(4 * (case.taps + 1) * in_c)
+        assert call("k_depthwise_bwd_weight_scratch_bytes", case.fields) == depthwise
+        loss = 4 * ru16(k) * 2 + ru16(120)
+        assert call("k_linear_loss_scratch_bytes", k, 10) == loss

@@ -36,20 +36,18 @@ CASES = AFFINES + [
 def depthwise(variant: int, operands: Forward, x: Int8, w: Int8, y: Int8) -> None:
     fields = operands.case.fields
     numbers = np.array(operands.numbers, dtype=np.int32)
-    with guarded(int(call("k_depthwise_scratch_bytes", 0, fields))) as scratch:
-        call(
-            "k_depthwise_fwd",
-            variant,
-            fields,
-            x,
-            w,
-            operands.bias,
-            operands.multiplier,
-            operands.shift,
-            numbers,
-            scratch,
-            y,
-        )
+    call(
+        "k_depthwise_fwd",
+        variant,
+        fields,
+        x,
+        w,
+        operands.bias,
+        operands.multiplier,
+        operands.shift,
+        numbers,
+        y,
+    )
 
 
 @pytest.mark.parametrize("kind", FILLS)
@@ -101,8 +99,7 @@ def test_input_gradient(kind: str) -> None:
             largest = int(np.abs(acc).max())
             for shift in {reference.needed(largest), int(rng.integers(0, 14))}:
                 for variant in (REF, FAST):
-                    scratch_bytes = int(call("k_depthwise_scratch_bytes", 1, case.fields))
-                    with guarded((*case.size, c)) as e_x, guarded(scratch_bytes) as scratch:
+                    with guarded((*case.size, c)) as e_x:
                         found = call(
                             "k_depthwise_bwd_input",
                             variant,
@@ -111,7 +108,6 @@ def test_input_gradient(kind: str) -> None:
                             w,
                             q,
                             shift,
-                            scratch,
                             e_x,
                         )
                         assert found == largest, (case, variant)

@@ -122,12 +122,15 @@ LIB = REPO / "firmware" / "lib"
 LAYERS = {
     "kernels": {"kernels"},
     "hal": {"hal"},
+    "sensors": {"sensors", "hal"},
     "runtime": {"runtime", "kernels", "hal"},
-    "wire": {"wire", "runtime", "hal"},
+    "duty": {"duty", "runtime", "hal"},
+    "wire": {"wire", "duty", "runtime", "hal"},
 }
-# hal_* know one vendor (here: POSIX) and implement the interfaces.
-HAL_VENDOR_MAY = {"hal"}
+# hal_* know one vendor each (hal_memory none) and implement the interfaces.
+HAL_VENDOR_MAY = {"hal", "hal_memory"}
 FREESTANDING = {
+    "atomic",
     "initializer_list",
     "cstdint",
     "cstddef",
@@ -141,7 +144,14 @@ FREESTANDING = {
 }
 KERNEL_HEADERS = {"cstdint", "cstddef", "cstring"}
 # The fast kernels of one instruction set may know its intrinsics; their names say which.
-INTRINSICS = {"immintrin.h": "x86", "arm_acle.h": "arm", "arm_mve.h": "arm", "arm_neon.h": "arm"}
+# `dispatch.h` asks a CPU's own description what it has, where the compiler does not tell.
+INTRINSICS = {
+    "xtensa/config/core-isa.h": "dispatch",
+    "immintrin.h": "x86",
+    "arm_acle.h": "arm",
+    "arm_mve.h": "arm",
+    "arm_neon.h": "arm",
+}
 FORBIDDEN = re.compile(
     r"\b(float|double|long\s+double|malloc|calloc|realloc|throw|try|dynamic_cast|typeid|printf)\b"
     r"|\bstd::(vector|string|map|unordered_map|function|shared_ptr|unique_ptr|cout|cerr)\b"

@@ -66,13 +66,13 @@ def test_the_artifacts_mutated_here_are_good() -> None:
 
 def test_the_file_as_a_whole() -> None:
     data = good()
-    for size in (0, 1, 95, 96, 200, len(data) - 1):
+    for size in (0, 1, 127, 128, 200, len(data) - 1):
         assert outcome(data[:size])[0] == "truncated", size
     assert outcome(data + b"garbage behind it, as in a flash partition") == ("ok", 0)
     for shift in (1, 4, 8):
         assert outcome(data, shift)[0] == "misaligned"
     assert outcome(b"TBFB" + data[4:])[0] == "bad_magic"
-    assert outcome(data[:4] + b"\2\0" + data[6:]) == ("bad_version", 2)
+    assert outcome(data[:4] + b"\1\0" + data[6:]) == ("bad_version", 1)
     for at in (16, 50, 300, len(data) - 1):
         assert outcome(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])[0] == "bad_crc"
     needed = struct.unpack_from("<I", data, 48)[0]
@@ -267,10 +267,17 @@ RULES: dict[str, tuple[str, Callable[[], Editor]]] = {
     "scratch size": ("op_scratch", on_op(Opcode.CONV2D, "scratch_bytes", lambda e, o: e.get(OPS, o, "scratch_bytes") - 16)),
     "scratch outside": ("op_scratch", on_op(Opcode.CONV2D, "scratch_offset", 0xFFFFFFF0)),
     "scratch alignment": ("op_scratch", on_op(Opcode.CONV2D, "scratch_offset", lambda e, o: e.get(OPS, o, "scratch_offset") + 4)),
+    "scratch region": ("op_scratch", on_op(Opcode.CONV2D, "scratch_region", 4)),
+    "scratch in an unused region": ("op_scratch", on_op(Opcode.CONV2D, "scratch_region", 1)),
+    "region": ("tensor_field", changed((TENSORS, 0, "region", 4))),
+    "unused region": ("tensor_outside", changed((TENSORS, 0, "region", 1))),
+    "region of a constant": ("tensor_field", on_tensor(Role.BIAS, 1, "region", 1)),
+    "region sizes": ("bad_header", changed(("header", 0, "region1_bytes", 16))),
+    "region's persistent bytes": ("bad_header", changed(("header", 0, "region1_persistent", 16))),
     "scratch over weights": ("op_persistent", on_op(Opcode.CONV2D, "scratch_offset", 0)),
     "scratch over input": (
         "op_overlap",
-        on_op(Opcode.CONV2D, "scratch_offset", lambda e, o: e.get(TENSORS, e.get(OPS, o, "in0"), "offset")),
+        on_op(Opcode.CONV2D, "scratch_offset", lambda e, o: _over_input(e, o)),
     ),
     "output over input": ("op_overlap", overlapped("out", "in0", Opcode.MAX_POOL)),
     "gradient over gradient": ("op_overlap", overlapped("out", "in0", Opcode.AVERAGE_POOL_BWD)),
@@ -278,6 +285,14 @@ RULES: dict[str, tuple[str, Callable[[], Editor]]] = {
     "backward op in front": ("op_order", lambda: _moved_program(PROGRAMS, 0)),
     "update before use": ("op_order", lambda: _swapped_update()),
 }  # fmt: skip
+
+
+def _over_input(editor: Editor, op: int) -> int:
+    """An offset inside the arena at which an op's scratch lies over its input."""
+    room = editor.get("header", 0, "arena_bytes") - editor.get(OPS, op, "scratch_bytes")
+    offset = editor.get(TENSORS, editor.get(OPS, op, "in0"), "offset")
+    assert offset < room + editor.get(OPS, op, "scratch_bytes")
+    return min(offset, room)
 
 
 def _moved_program(kind: int, record: int) -> Editor:
@@ -324,6 +339,49 @@ def _swapped_update() -> Editor:
 def test_each_broken_rule_is_named(rule: str) -> None:
     expected, make = RULES[rule]
     assert outcome(make().sealed())[0] == expected
+
+
+def test_the_same_multipliers_in_thousands_of_ops_are_refused_early() -> None:
+    """65,535 multipliers looked at in each op of a file of a few megabytes would keep a board busy for minutes."""
+    editor = Editor(bytearray(good()))
+    channels, at = 65535, editor.section(fmt.CONST)[1]
+    first = editor.section(TENSORS)[2]
+    constants = b"\1" * (channels + 1) + bytes(4 * channels) * 3
+    offsets = [at, at + channels + 1, at + channels + 1, at + channels + 1]
+    offsets = [-(-offset // 16) * 16 for offset in offsets]
+    small = editor.get("header", 0, "persistent_bytes")
+    large = small + -(-channels // 16) * 16
+    shape = (1, 1, 1, channels)
+
+    def row(place: int, kind: int, role: Role, offset: int, size: int) -> bytes:
+        return fmt.TENSOR.pack(place, kind, role, *shape, offset, size, 0, NONE, 0, 0, 0.0)
+
+    rows = [row(0, 0, Role.ACTIVATION, start, channels) for start in (small, large)]
+    rows += [row(1, 0, Role.WEIGHTS, offsets[0], channels)]
+    rows += [
+        row(1, 2, role, offset, 4 * channels)
+        for role, offset in zip(
+            (Role.BIAS, Role.MULTIPLIERS, Role.SHIFTS), offsets[1:], strict=True
+        )
+    ]
+    op = fmt.OP.pack(
+        Opcode.DEPTHWISE_CONV2D, 0, 0, 0, first, NONE, NONE, first + 1,
+        *range(first + 2, first + 6), 1, 1, 1, 1, 0, 0, 0, 0, -128, 127, NONE, NONE, 0, 0, 0, 0, 0, 0, 0,
+    )  # fmt: skip
+    ops, count = editor.section(OPS)[2], 30_000
+    more = {fmt.CONST: (constants, 6), TENSORS: (b"".join(rows), 6), OPS: (op * count, count)}
+    hostile = editor.grown(more)
+    room = large + -(-channels // 16) * 16
+    for field in ("arena_bytes", "region0_bytes"):
+        hostile.set("header", 0, field, room)
+    data = hostile.sealed()
+    assert len(data) > 2_000_000
+    name, record = outcome(data, arena_bytes=room)
+    assert name == "op_limit" and ops < record < ops + 20, (name, record)
+    few = editor.grown(more | {OPS: (op * 2, 2)})
+    for field in ("arena_bytes", "region0_bytes"):
+        few.set("header", 0, field, room)
+    assert outcome(few.sealed(), arena_bytes=room) == ("ok", 0)
 
 
 def test_the_record_is_named() -> None:

@@ -77,6 +77,7 @@ def test_power_fails_at_every_operation(how: int, earlier: int) -> None:
         board.commit()
     before = bytes(board.flash_bytes(FLASH_BYTES))
     new = train(board, earlier, 1)
+    board.commit()  # which drops the remainders of steps: they are not kept in flash
     expected = train(board, earlier + 1, 1)
     operation, seen = 0, set()
     while True:
@@ -170,6 +171,65 @@ def test_an_unreadable_slot_does_not_stop_commits(slot: int, other: str) -> None
     board.reset_weights()
     board.restore()
     assert board.weights_sha256() == again
+
+
+@pytest.mark.parametrize("how", [LOST, TORN, SPOTTY, DONE])
+@pytest.mark.parametrize("slot", [0, 1])
+@pytest.mark.parametrize("other", ["blank", "whole"])
+def test_power_fails_at_every_operation_beside_an_unreadable_slot(
+    how: int, slot: int, other: str
+) -> None:
+    """The slot, with the newest weights, cannot be read; the commit is cut at operation 1, 2, 3 … Then the slot still cannot
+    be read, or comes back as it was: what is found was committed once, and the board goes on."""
+    board = booted()
+    initial = board.weights_sha256()
+    older = train(board, 0, 1)
+    for _ in range(2 + slot):
+        board.commit()
+    newest = train(board, 1, 1)
+    board.commit()
+    flash = board.flash_bytes(FLASH_BYTES)
+    base = SLOT * slot
+    assert int.from_bytes(flash[base + 8 : base + 12], "little") == 3 + slot, "it is the newest"
+    if other == "blank":
+        flash[(1 - slot) * SLOT : (2 - slot) * SLOT] = b"\xff" * SLOT
+    operation = 0
+    while True:
+        operation += 1
+        board = booted(bytes(flash))
+        board.make_unreadable(base, SLOT)
+        if other == "whole":
+            board.restore()
+        new = train(board, 2, 1)
+        board.cut_power(operation, how)
+        try:
+            board.commit()
+            completed = True
+        except RuntimeFault as error:
+            completed = False
+            assert error.name in ("flash_erase", "flash_program", "flash_read"), error
+        for still_unreadable in (True, False):
+            found = booted(bytes(board.flash_bytes(FLASH_BYTES)))
+            if still_unreadable and board.is_unreadable(base):
+                found.make_unreadable(base, SLOT)
+            try:
+                found.restore()
+            except RuntimeFault as error:
+                assert error.name in ("flash_read", "no_checkpoint"), error
+            weights = found.weights_sha256()
+            assert weights in (initial, older, newest, new), f"cut at operation {operation}"
+            if other == "whole" and still_unreadable:
+                assert weights in (older, new), f"cut at operation {operation}"
+            if completed:
+                assert weights == new
+            again = train(found, 3, 1)
+            found.commit()
+            after = booted(bytes(found.flash_bytes(FLASH_BYTES)))
+            after.restore()
+            assert after.weights_sha256() == again
+        if completed:
+            break
+    assert operation >= 8
 
 
 def test_two_unreadable_slots_are_reported_and_left_alone() -> None:

@@ -9,6 +9,8 @@ namespace tbft {
 class ByteStream {
  public:
   static constexpr int32_t kClosed = -1;
+  // A timeout that never passes.
+  static constexpr uint32_t kForever = 0xffffffff;
 
   // Waits up to timeout_ms for the first byte and returns what is there, 1 … capacity bytes; 0 when
   // none came in time; kClosed when none will ever come. capacity at least 1.

@@ -1,4 +1,4 @@
-#include "hal_native/ram_sample_cache.h"
+#include "hal_memory/ram_sample_cache.h"
 
 #include <cstring>
 

@@ -1,34 +1,23 @@
-// Choice of form, and the scratch table of docs/artifact.md.
+// Choice of form.
 #include "kernels/conv2d.h"
 
 #include "kernels/dispatch.h"
 
 namespace tbft {
-namespace {
-
-uint64_t padded_row_length(const Conv2dShape& s) {
-  return round_up_16(static_cast<uint64_t>(s.kernel_h) * static_cast<uint64_t>(s.kernel_w) *
-                     static_cast<uint64_t>(s.in_c));
-}
-
-}  // namespace
-
-uint64_t conv2d_s8_fwd_scratch_bytes(const Conv2dShape& s) { return 4 * padded_row_length(s) * 2; }
-
-uint64_t conv2d_s8_bwd_input_scratch_bytes(const Conv2dShape& s) {
-  const uint64_t taps = static_cast<uint64_t>(s.kernel_h) * static_cast<uint64_t>(s.kernel_w);
-  return (8 + 4) * round_up_16(taps * static_cast<uint64_t>(s.out_c)) * 2;
-}
-
-uint64_t conv2d_s8_bwd_weight_scratch_bytes(const Conv2dShape& s) {
-  const uint64_t pixels = static_cast<uint64_t>(s.out_h) * static_cast<uint64_t>(s.out_w);
-  return 4 * padded_row_length(s) * 4 + 4 * round_up_16(pixels) * 2 + 16;
-}
 
 void conv2d_s8_fwd(const Conv2dShape& shape, const int8_t* x, const int8_t* w, const int32_t* bias,
                    const Requantization& rq, void* scratch, int8_t* y) {
 #if TBFT_KERNELS_X86
   if (conv2d_s8_fwd_x86(shape, x, w, bias, rq, y)) return;
+#endif
+#if TBFT_KERNELS_ARM_DSP
+  if (conv2d_s8_fwd_arm_dsp(shape, x, w, bias, rq, scratch, y)) return;
+#endif
+#if TBFT_KERNELS_RV32
+  if (conv2d_s8_fwd_rv32(shape, x, w, bias, rq, scratch, y)) return;
+#endif
+#if TBFT_KERNELS_LX7
+  if (conv2d_s8_fwd_lx7(shape, x, w, bias, rq, scratch, y)) return;
 #endif
   conv2d_s8_fwd_portable(shape, x, w, bias, rq, scratch, y);
 }
@@ -39,6 +28,18 @@ uint32_t conv2d_s8_bwd_input(const Conv2dShape& shape, const ErrorView& e_y, con
   uint32_t largest = 0;
   if (conv2d_s8_bwd_input_x86(shape, e_y, w, q, shift, e_x, &largest)) return largest;
 #endif
+#if TBFT_KERNELS_ARM_DSP
+  uint32_t largest = 0;
+  if (conv2d_s8_bwd_input_arm_dsp(shape, e_y, w, q, shift, scratch, e_x, &largest)) return largest;
+#endif
+#if TBFT_KERNELS_RV32
+  uint32_t largest = 0;
+  if (conv2d_s8_bwd_input_rv32(shape, e_y, w, q, shift, scratch, e_x, &largest)) return largest;
+#endif
+#if TBFT_KERNELS_LX7
+  uint32_t largest = 0;
+  if (conv2d_s8_bwd_input_lx7(shape, e_y, w, q, shift, scratch, e_x, &largest)) return largest;
+#endif
   return conv2d_s8_bwd_input_portable(shape, e_y, w, q, shift, scratch, e_x);
 }
 
@@ -46,6 +47,15 @@ void conv2d_s8_bwd_weight(const Conv2dShape& shape, const ErrorView& e_y, const 
                           int32_t x_zero_point, void* scratch, GradientSink sink, void* context) {
 #if TBFT_KERNELS_X86
   if (conv2d_s8_bwd_weight_x86(shape, e_y, x, x_zero_point, scratch, sink, context)) return;
+#endif
+#if TBFT_KERNELS_ARM_DSP
+  if (conv2d_s8_bwd_weight_arm_dsp(shape, e_y, x, x_zero_point, scratch, sink, context)) return;
+#endif
+#if TBFT_KERNELS_RV32
+  if (conv2d_s8_bwd_weight_rv32(shape, e_y, x, x_zero_point, scratch, sink, context)) return;
+#endif
+#if TBFT_KERNELS_LX7
+  if (conv2d_s8_bwd_weight_lx7(shape, e_y, x, x_zero_point, scratch, sink, context)) return;
 #endif
   conv2d_s8_bwd_weight_portable(shape, e_y, x, x_zero_point, scratch, sink, context);
 }

@@ -218,7 +218,7 @@ bool conv2d_s8_bwd_weight_x86(const Conv2dShape& s, const ErrorView& e_y, const 
   const Layout layout = layout_of(s);
   if (layout.chunk_rows == 0) return false;
   const int32_t length = s.kernel_h * s.kernel_w * s.in_c;
-  const int32_t pitch = static_cast<int32_t>(round_up_16(static_cast<uint64_t>(length)));
+  const int32_t pitch = static_cast<int32_t>(round_up_16(4 * static_cast<uint64_t>(length)) / 4);
   const int32_t blocks = s.kernel_w * layout.channels / 8;
   int32_t* const g = static_cast<int32_t*>(scratch);
   for (int32_t group = 0; group < layout.groups; ++group) {

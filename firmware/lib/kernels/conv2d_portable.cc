@@ -12,6 +12,14 @@ constexpr int32_t kPixels = 4;     // columns at a time
 constexpr int32_t kInputTile = 8;  // input channels whose scaled weights are held at a time
 constexpr int32_t kGradientRows = 4;
 
+// Distance of rows in scratch that hold `length` elements each, so that all start at a multiple of
+// 16 bytes; in elements.
+template <typename Element>
+int32_t row_pitch(int32_t length) {
+  constexpr uint64_t kBytes = sizeof(Element);
+  return static_cast<int32_t>(round_up_16(static_cast<uint64_t>(length) * kBytes) / kBytes);
+}
+
 // Four sums of w . column[j] over length elements, columns pitch elements apart.
 template <typename Weight>
 void dot4(const Weight* __restrict w, const int16_t* __restrict columns, int32_t pitch,
@@ -125,7 +133,7 @@ uint32_t phase_bwd_input(const Conv2dShape& s, const ErrorView& e_y, const Phase
                          const Phase& px, const int16_t* scaled, int32_t first_channel,
                          int32_t channels, int32_t shift, int16_t* columns, int8_t* e_x) {
   const int32_t length = py.taps * px.taps * s.out_c;
-  const int32_t pitch = static_cast<int32_t>(round_up_16(static_cast<uint64_t>(length)));
+  const int32_t pitch = row_pitch<int16_t>(length);
   uint32_t largest = 0;
   for (int32_t iy = py.first_position; iy < s.in_h; iy += s.stride_h) {
     for (int32_t ix0 = px.first_position; ix0 < s.in_w; ix0 += kPixels * s.stride_w) {
@@ -186,7 +194,7 @@ void conv2d_s8_fwd_portable(const Conv2dShape& s, const int8_t* x, const int8_t*
                             const int32_t* bias, const Requantization& rq, void* scratch,
                             int8_t* y) {
   const int32_t length = s.kernel_h * s.kernel_w * s.in_c;
-  const int32_t pitch = static_cast<int32_t>(round_up_16(static_cast<uint64_t>(length)));
+  const int32_t pitch = row_pitch<int16_t>(length);
   int16_t* const columns = static_cast<int16_t*>(scratch);
   for (int32_t oy = 0; oy < s.out_h; ++oy) {
     for (int32_t ox0 = 0; ox0 < s.out_w; ox0 += kPixels) {
@@ -211,7 +219,7 @@ void conv2d_s8_fwd_portable(const Conv2dShape& s, const int8_t* x, const int8_t*
 uint32_t conv2d_s8_bwd_input_portable(const Conv2dShape& s, const ErrorView& e_y, const int8_t* w,
                                       const int16_t* q, int32_t shift, void* scratch, int8_t* e_x) {
   const int32_t all_taps = s.kernel_h * s.kernel_w * s.out_c;
-  const int32_t row = static_cast<int32_t>(round_up_16(static_cast<uint64_t>(all_taps)));
+  const int32_t row = row_pitch<int16_t>(all_taps);
   int16_t* const scaled = static_cast<int16_t*>(scratch);
   int16_t* const columns = scaled + kInputTile * row;
   uint32_t largest = 0;
@@ -235,9 +243,9 @@ void conv2d_s8_bwd_weight_portable(const Conv2dShape& s, const ErrorView& e_y, c
                                    int32_t x_zero_point, void* scratch, GradientSink sink,
                                    void* context) {
   const int32_t length = s.kernel_h * s.kernel_w * s.in_c;
-  const int32_t pitch = static_cast<int32_t>(round_up_16(static_cast<uint64_t>(length)));
+  const int32_t pitch = row_pitch<int32_t>(length);
   const int32_t pixels = s.out_h * s.out_w;
-  const int32_t e_pitch = static_cast<int32_t>(round_up_16(static_cast<uint64_t>(pixels)));
+  const int32_t e_pitch = row_pitch<int16_t>(pixels);
   int32_t* const g = static_cast<int32_t*>(scratch);
   int16_t* const e = reinterpret_cast<int16_t*>(g + kGradientRows * pitch);
   for (int32_t row = 0; row < s.out_c; row += kGradientRows) {

@@ -10,14 +10,13 @@ namespace tbft {
 // y is overwritten; overlap with x as in conv2d_s8_fwd. For a 1x1 kernel with stride 1, y == x (in
 // place) is allowed.
 void depthwise_s8_fwd(const Conv2dShape& shape, const int8_t* x, const int8_t* w,
-                      const int32_t* bias, const Requantization& rq, void* scratch, int8_t* y);
+                      const int32_t* bias, const Requantization& rq, int8_t* y);
 void depthwise_s8_fwd_ref(const Conv2dShape& shape, const int8_t* x, const int8_t* w,
                           const int32_t* bias, const Requantization& rq, int8_t* y);
-uint64_t depthwise_s8_scratch_bytes(const Conv2dShape& shape);  // forward and input gradient
 
 // As conv2d_s8_bwd_input; q [channels]. No overlap.
 uint32_t depthwise_s8_bwd_input(const Conv2dShape& shape, const ErrorView& e_y, const int8_t* w,
-                                const int16_t* q, int32_t shift, void* scratch, int8_t* e_x);
+                                const int16_t* q, int32_t shift, int8_t* e_x);
 uint32_t depthwise_s8_bwd_input_ref(const Conv2dShape& shape, const ErrorView& e_y, const int8_t* w,
                                     const int16_t* q, int32_t shift, int8_t* e_x);
 

@@ -1,8 +1,10 @@
 #include "kernels/elementwise.h"
 
+#include "kernels/dispatch.h"
 #include "kernels/error_sum.h"
 #include "kernels/fixed_point.h"
 #include "kernels/loop_hints.h"
+#include "kernels/requantize.h"
 
 namespace tbft {
 namespace {
@@ -57,6 +59,35 @@ int32_t add_any(const ErrorSum& sum, const A* a, const B* b, uint32_t n, int16_t
   return sum.exponent + shift;
 }
 
+#if !TBFT_KERNELS_X86
+// Whether both scaled operands and their sum, at most 255 * 2^20 times the sum of the two factors,
+// are within what FastScale takes.
+bool add_is_fast(const AddParams& p) {
+  if (!FastScale::takes(p.a_shift) || !FastScale::takes(p.b_shift) ||
+      !FastScale::takes(p.out_shift)) {
+    return false;
+  }
+  const uint32_t factors = (static_cast<uint32_t>(p.a_multiplier) >> -p.a_shift) +
+                           (static_cast<uint32_t>(p.b_multiplier) >> -p.b_shift);
+  return factors <= uint32_t{1} << 31;
+}
+
+void add_fast(const AddParams& p, const int8_t* a, const int8_t* b, uint32_t n, int8_t* y) {
+  constexpr int32_t kFour = 1 << 22;  // 4 * 2^20
+  const FastScale scale_a(p.a_multiplier, p.a_shift, 0);
+  const FastScale scale_b(p.b_multiplier, p.b_shift, 0);
+  const FastScale scale_out(p.out_multiplier, p.out_shift, p.out_zero_point);
+  const int32_t start_a = p.a_zero_point * -kFour;
+  const int32_t start_b = p.b_zero_point * -kFour;
+  const int32_t low = p.act_min;
+  const int32_t high = p.act_max;
+  for (uint32_t i = 0; i < n; ++i) {
+    const int32_t sum = scale_a(a[i] * kFour + start_a) + scale_b(b[i] * kFour + start_b);
+    y[i] = static_cast<int8_t>(clamp(scale_out(4 * sum), low, high));
+  }
+}
+#endif
+
 template <typename Error>
 void slice_any(const Error* e_y, int32_t pixels, int32_t channels_in, int32_t before,
                int32_t channels_out, Error* e_x) {
@@ -70,6 +101,12 @@ void slice_any(const Error* e_y, int32_t pixels, int32_t channels_in, int32_t be
 }  // namespace
 
 void add_s8_fwd(const AddParams& p, const int8_t* a, const int8_t* b, uint32_t n, int8_t* y) {
+#if TBFT_KERNELS_LX7
+  if (add_s8_fwd_lx7(p, a, b, n, y)) return;
+#endif
+#if !TBFT_KERNELS_X86  // whose vectors do better with the plain form
+  if (add_is_fast(p)) return add_fast(p, a, b, n, y);
+#endif
   add_s8_fwd_ref(p, a, b, n, y);
 }
 

@@ -11,22 +11,24 @@
 namespace tbft {
 namespace {
 
-constexpr uint32_t kHeaderBytes = 96;
+constexpr uint32_t kHeaderBytes = 128;
+constexpr uint32_t kRegionTableAt = 96;
+constexpr uint32_t kRegionBytes = 8;
 constexpr uint32_t kSectionBytes = 16;
 constexpr uint32_t kTensorBytes = 32;
 constexpr uint32_t kOpBytes = 64;
 constexpr uint32_t kProgramBytes = 16;
 constexpr uint32_t kTrainedBytes = 64;
 constexpr uint32_t kBlockBytes = 32;
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr uint32_t kMaxSections = 64;
 
 }  // namespace
 
-Status Artifact::parse(Span<const uint8_t> bytes, uint64_t arena_capacity) {
+Status Artifact::parse(Span<const uint8_t> bytes) {
   *this = Artifact();
   bytes_ = bytes;
-  Status status = parse_header(arena_capacity);
+  Status status = parse_header();
   if (status.ok()) status = parse_sections();
   if (status.ok()) status = check_model_hash();
   if (status.ok()) status = check_tensors(*this);
@@ -39,7 +41,7 @@ Status Artifact::parse(Span<const uint8_t> bytes, uint64_t arena_capacity) {
   return status;
 }
 
-Status Artifact::parse_header(uint64_t arena_capacity) {
+Status Artifact::parse_header() {
   const uint8_t* p = bytes_.data();
   if (bytes_.size() < kHeaderBytes) return StatusCode::kTruncated;
   if (reinterpret_cast<uintptr_t>(p) % kStorageAlignment != 0) return StatusCode::kMisaligned;
@@ -65,13 +67,28 @@ Status Artifact::parse_header(uint64_t arena_capacity) {
   header_.classes = load_u16(p + 76);
   header_.loss_multiplier = load_i32(p + 80);
   header_.loss_shift = load_i32(p + 84);
-  if (header_.arena_bytes > arena_capacity)
-    return {StatusCode::kArenaTooSmall, header_.arena_bytes};
-  if (header_.persistent_bytes > header_.arena_bytes) return StatusCode::kBadHeader;
   if (header_.error_exponents > kMaxErrorExponents) return StatusCode::kTooManyExponents;
   if (header_.shift_states > kMaxShiftStates) return StatusCode::kTooManyStates;
   if (header_.classes < 2 || header_.classes > kMaxClasses) return StatusCode::kBadHeader;
   if (!valid_multiplier(header_.loss_multiplier, header_.loss_shift)) return StatusCode::kBadHeader;
+  return parse_regions();
+}
+
+Status Artifact::parse_regions() {
+  uint64_t arena_bytes = 0;
+  uint64_t persistent_bytes = 0;
+  for (uint32_t i = 0; i < kMaxRegions; ++i) {
+    const uint8_t* p = bytes_.data() + kRegionTableAt + kRegionBytes * i;
+    RegionSize& region = header_.regions[i];
+    region.bytes = load_u32(p);
+    region.persistent_bytes = load_u32(p + 4);
+    if (region.persistent_bytes > region.bytes) return {StatusCode::kBadHeader, i};
+    arena_bytes += region.bytes;
+    persistent_bytes += region.persistent_bytes;
+  }
+  if (arena_bytes != header_.arena_bytes || persistent_bytes != header_.persistent_bytes) {
+    return StatusCode::kBadHeader;
+  }
   return {};
 }
 
@@ -185,6 +202,7 @@ Tensor Artifact::tensor(uint32_t index) const {
   t.bytes = load_u32(p + 16);
   t.zero_point = load_i32(p + 20);
   t.exponent_slot = load_u16(p + 24);
+  t.region = p[26];
   return t;
 }
 
@@ -194,6 +212,7 @@ Op Artifact::op(uint32_t index) const {
   op.opcode = static_cast<Opcode>(p[0]);
   op.flags = p[1];
   op.training_only = (p[1] & 1) != 0;
+  op.scratch_region = p[2];
   uint32_t* const operands[] = {&op.in0,     &op.in1,  &op.in2,         &op.out,
                                 &op.weights, &op.bias, &op.multipliers, &op.shifts};
   for (uint32_t i = 0; i < 8; ++i) *operands[i] = load_u16(p + 4 + 2 * i);

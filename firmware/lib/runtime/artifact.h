@@ -14,6 +14,7 @@ constexpr uint32_t kMaxErrorExponents = 512;  // runtime slots, int16 each
 constexpr uint32_t kMaxShiftStates = 256;     // uint8 each
 constexpr uint32_t kMaxClasses = 1024;
 constexpr uint32_t kMaxTrained = 256;
+constexpr uint32_t kMaxRegions = 4;  // of the arena
 constexpr uint32_t kStorageAlignment = 16;
 
 enum class Place : uint8_t { kArena = 0, kConst = 1 };
@@ -37,7 +38,8 @@ struct Tensor {
   ElementType type = ElementType::kInt8;
   Role role = Role::kActivation;
   uint32_t shape[4] = {1, 1, 1, 1};  // (1, H, W, C), weights (O, kh, kw, I)
-  uint32_t offset = 0;
+  uint32_t region = 0;               // of the arena
+  uint32_t offset = 0;               // within the region, or CONST
   uint32_t bytes = 0;
   int32_t zero_point = 0;
   uint32_t exponent_slot = kNone;
@@ -80,7 +82,8 @@ struct Op {
   uint32_t shift_state = kNone;
   uint32_t trained = kNone;
   int32_t t = 0;
-  uint32_t scratch_offset = 0;
+  uint32_t scratch_region = 0;
+  uint32_t scratch_offset = 0;  // within the region
   uint32_t scratch_bytes = 0;
   int32_t numbers[3] = {0, 0, 0};
 };
@@ -109,9 +112,15 @@ struct BlockRecord {
   uint32_t parameters = 0;
 };
 
+struct RegionSize {
+  uint32_t bytes = 0;
+  uint32_t persistent_bytes = 0;  // its first bytes, kept between samples
+};
+
 struct Header {
-  Span<const uint8_t> model_hash;  // 32 bytes
-  uint32_t total_bytes = 0, arena_bytes = 0, persistent_bytes = 0;
+  Span<const uint8_t> model_hash;                                   // 32 bytes
+  uint32_t total_bytes = 0, arena_bytes = 0, persistent_bytes = 0;  // of all regions together
+  RegionSize regions[kMaxRegions];
   uint32_t error_exponents = 0, shift_states = 0;
   bool immediate = false;
   uint32_t input = 0, boundary = 0, output = 0, classes = 0;
@@ -125,9 +134,8 @@ struct Section {
 
 class Artifact {
  public:
-  // Validates `bytes` for a board with this much arena. On failure the view is empty;
-  // Status::record is the record that failed.
-  Status parse(Span<const uint8_t> bytes, uint64_t arena_capacity);
+  // Validates `bytes`. On failure the view is empty; Status::record is the record that failed.
+  Status parse(Span<const uint8_t> bytes);
 
   const Header& header() const { return header_; }
   uint32_t tensors() const { return tensors_.count; }
@@ -152,7 +160,8 @@ class Artifact {
   Span<const uint8_t> self_test_logits(uint32_t index) const;
 
  private:
-  Status parse_header(uint64_t arena_capacity);
+  Status parse_header();
+  Status parse_regions();
   Status parse_sections();
   Status check_model_hash() const;
   Status check_programs() const;

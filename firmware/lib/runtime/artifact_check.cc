@@ -103,6 +103,7 @@ Status check_tensor(const Artifact& artifact, uint32_t index, uint64_t* const_re
   const bool in_arena = t.place == Place::kArena;
   if ((rule.types & type_bit(t.type)) == 0) return {StatusCode::kTensorField, index};
   if (in_arena ? !rule.in_arena : !rule.in_const) return {StatusCode::kTensorField, index};
+  if (t.region >= (in_arena ? kMaxRegions : 1)) return {StatusCode::kTensorField, index};
   if (t.role == Role::kActivation && (t.zero_point < -128 || t.zero_point > 127)) {
     return {StatusCode::kTensorField, index};
   }
@@ -126,8 +127,9 @@ Status check_tensor(const Artifact& artifact, uint32_t index, uint64_t* const_re
     }
     return values_valid(artifact, t) ? Status() : Status(StatusCode::kTensorValues, index);
   }
-  const uint64_t low = rule.persistent ? 0 : header.persistent_bytes;
-  const uint64_t high = rule.persistent ? header.persistent_bytes : header.arena_bytes;
+  const RegionSize& region = header.regions[t.region];
+  const uint64_t low = rule.persistent ? 0 : region.persistent_bytes;
+  const uint64_t high = rule.persistent ? region.persistent_bytes : region.bytes;
   if (range.begin < low || range.end > high) return {StatusCode::kTensorOutside, index};
   return {};
 }

@@ -17,15 +17,18 @@ constexpr bool valid_multiplier(int32_t multiplier, int32_t shift) {
   return (multiplier == 0 || multiplier >= (1 << 30)) && shift >= -31 && shift <= 30;
 }
 
-// Bytes [begin, end) of the arena.
+// Bytes [begin, end) of a region of the arena, or of CONST.
 struct Range {
+  uint32_t region = 0;
   uint64_t begin = 0;
   uint64_t end = 0;
 };
-constexpr bool disjoint(Range a, Range b) { return a.end <= b.begin || b.end <= a.begin; }
+constexpr bool disjoint(Range a, Range b) {
+  return a.region != b.region || a.end <= b.begin || b.end <= a.begin;
+}
 
 inline Range range_of(const Tensor& tensor) {
-  return {tensor.offset, uint64_t{tensor.offset} + tensor.bytes};
+  return {tensor.region, tensor.offset, uint64_t{tensor.offset} + tensor.bytes};
 }
 
 // Fields, shapes, places, sizes and constant values of every tensor, and the three tensors the

@@ -37,21 +37,22 @@ bool valid(LearningRate rate) {
 
 }  // namespace
 
-Engine::Engine(Span<uint8_t> arena, SampleCache* cache, PhaseListener* listener)
-    : arena_(arena), cache_(cache), listener_(listener) {}
+Engine::Engine(Span<const Span<uint8_t>> regions, SampleCache* cache, PhaseListener* listener)
+    : memory_(regions), cache_(cache), listener_(listener) {}
 
 Status Engine::load(Span<const uint8_t> bytes) {
   const PhaseScope scope(listener_, Phase::kLoad);
   loaded_ = false;
   batch_samples_ = 0;
   info_ = ModelInfo();
-  if (reinterpret_cast<uintptr_t>(arena_.data()) % kStorageAlignment != 0)
-    return StatusCode::kMisaligned;
-  const Status status = artifact_.parse(bytes, arena_.size());
+  Status status = artifact_.parse(bytes);
+  if (!status.ok()) return status;
+  RegionBases bases;
+  status = memory_.place(artifact_.header(), &bases);
   if (!status.ok()) return status;
 
-  executor_.bind(&artifact_, arena_.data());
-  trainer_.bind(&artifact_, arena_.data());
+  executor_.bind(&artifact_, bases);
+  trainer_.bind(&artifact_, bases);
   const Header& header = artifact_.header();
   const Tensor input = artifact_.tensor(header.input);
   info_.model_hash = header.model_hash.data();

@@ -11,6 +11,7 @@
 #include "hal/sample_cache.h"
 #include "runtime/artifact.h"
 #include "runtime/executor.h"
+#include "runtime/memory.h"
 #include "runtime/phase.h"
 #include "runtime/span.h"
 #include "runtime/status.h"
@@ -60,9 +61,13 @@ struct TrainResult {
 
 class Engine {
  public:
-  // `arena` aligned to 16 bytes. `cache` and `listener` may be null: without a cache only
-  // train_input and infer work.
-  Engine(Span<uint8_t> arena, SampleCache* cache, PhaseListener* listener);
+  // `regions`: memory for the arena, fastest first, each aligned to 16 bytes (runtime/memory.h);
+  // the array of spans may go, what they point to must stay. `cache` and `listener` may be null:
+  // without a cache only train_input and infer work.
+  Engine(Span<const Span<uint8_t>> regions, SampleCache* cache, PhaseListener* listener);
+  // The same with a single region.
+  Engine(Span<uint8_t> arena, SampleCache* cache, PhaseListener* listener)
+      : Engine(Span<const Span<uint8_t>>(&arena, 1), cache, listener) {}
 
   // Validates everything (docs/artifact.md), sizes and empties the cache, resets the weights. The
   // bytes must be aligned to 16 and stay where they are.
@@ -130,6 +135,7 @@ class Engine {
   Status self_test();
 
   const Artifact& artifact() const { return artifact_; }
+  const Memory& memory() const { return memory_; }
 
  private:
   Status forward_input(Span<const int8_t> input, Phase phase);
@@ -138,7 +144,7 @@ class Engine {
   void finish_infer(int8_t* logits, uint16_t* prediction);
   void restart();
 
-  Span<uint8_t> arena_;
+  Memory memory_;
   SampleCache* cache_;
   PhaseListener* listener_;
   Artifact artifact_;

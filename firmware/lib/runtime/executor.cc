@@ -17,9 +17,9 @@ constexpr int64_t kMaxExponent = 30000;
 
 }  // namespace
 
-void Executor::bind(const Artifact* artifact, uint8_t* arena) {
+void Executor::bind(const Artifact* artifact, const RegionBases& bases) {
   artifact_ = artifact;
-  arena_ = arena;
+  bases_ = bases;
   memset(exponents_, 0, sizeof exponents_);
   reset_states();
 }
@@ -50,7 +50,7 @@ Work Executor::backward(uint16_t label, Trainer* trainer, LossResult* result) {
     if (op.opcode == Opcode::kLinearLoss) {
       loss(op, label, result, &work);
       if (!result->has_error) break;
-    } else if (op.opcode == Opcode::kMask) {
+    } else if (op.opcode < Opcode::kLinearLoss) {
       run_forward(op, &work);
     } else {
       run_backward(op, trainer, &work);
@@ -83,7 +83,7 @@ void Executor::run_forward(const Op& op, Work* work) {
                       static_cast<int32_t>(y.shape[3]), x.zero_point, s8(y));
       break;
     case Opcode::kMask:
-      mask_pack(s8(x), n, op.act_min, op.act_max, op.numbers[0] == 1, arena_ + y.offset);
+      mask_pack(s8(x), n, op.act_min, op.act_max, op.numbers[0] == 1, bytes(y));
       break;
     default:
       return;  // the loader lets no other op into these programs
@@ -106,7 +106,7 @@ void Executor::convolution(const Op& op, Work* work) {
   const int32_t* bias = data<int32_t>(artifact_->tensor(op.bias));
   const bool depthwise = op.opcode == Opcode::kDepthwiseConv2d;
   if (depthwise) {
-    depthwise_s8_fwd(shape, s8(x), w, bias, rq, scratch(op), s8(y));
+    depthwise_s8_fwd(shape, s8(x), w, bias, rq, s8(y));
   } else {
     conv2d_s8_fwd(shape, s8(x), w, bias, rq, scratch(op), s8(y));
   }

@@ -7,6 +7,7 @@
 #include "kernels/error_view.h"
 #include "kernels/softmax_xent.h"
 #include "runtime/artifact.h"
+#include "runtime/memory.h"
 #include "runtime/phase.h"
 #include "runtime/span.h"
 #include "runtime/trainer.h"
@@ -15,8 +16,8 @@ namespace tbft {
 
 class Executor {
  public:
-  // Both must outlive the executor's use. Forgets exponents and states.
-  void bind(const Artifact* artifact, uint8_t* arena);
+  // The artifact must outlive the executor's use. Forgets exponents and states.
+  void bind(const Artifact* artifact, const RegionBases& bases);
   void reset_states();
   Span<uint8_t> shift_states() {
     return {states_, artifact_ == nullptr ? 0 : artifact_->header().shift_states};
@@ -24,7 +25,8 @@ class Executor {
 
   // PREFIX or TAIL; ops that only training needs run when `training`.
   Work forward(ProgramKind program, bool training);
-  // BACKWARD, the loss first; gradients go to the trainer. Stops after a loss without error.
+  // BACKWARD, the loss first, activations that were not kept in between; gradients go to the
+  // trainer. Stops after a loss without error.
   Work backward(uint16_t label, Trainer* trainer, LossResult* loss);
 
   int8_t* activation(uint32_t tensor) { return s8(artifact_->tensor(tensor)); }
@@ -37,19 +39,15 @@ class Executor {
   };
 
   static bool is_wide(const Tensor& error) { return error.type == ElementType::kInt16; }
-  int8_t* s8(const Tensor& tensor) const {
-    return reinterpret_cast<int8_t*>(arena_ + tensor.offset);
-  }
-  int16_t* s16(const Tensor& tensor) const {
-    return reinterpret_cast<int16_t*>(arena_ + tensor.offset);
-  }
+  uint8_t* bytes(const Tensor& tensor) const { return bases_.of(tensor); }
+  int8_t* s8(const Tensor& tensor) const { return reinterpret_cast<int8_t*>(bytes(tensor)); }
+  int16_t* s16(const Tensor& tensor) const { return reinterpret_cast<int16_t*>(bytes(tensor)); }
   template <typename T>
   const T* data(const Tensor& tensor) const {
     const bool constant = tensor.place == Place::kConst;
-    return reinterpret_cast<const T*>(constant ? artifact_->constant(tensor)
-                                               : arena_ + tensor.offset);
+    return reinterpret_cast<const T*>(constant ? artifact_->constant(tensor) : bytes(tensor));
   }
-  void* scratch(const Op& op) const { return arena_ + op.scratch_offset; }
+  void* scratch(const Op& op) const { return bases_.at[op.scratch_region] + op.scratch_offset; }
   void set_exponent(const Tensor& error, int64_t exponent);
   int32_t exponent(const Tensor& error) const { return exponents_[error.exponent_slot]; }
   ErrorView view(const Tensor& error) const;  // all bits
@@ -70,7 +68,7 @@ class Executor {
   void depthwise_weight_gradient(const Op& op, Trainer* trainer, Work* work);
 
   const Artifact* artifact_ = nullptr;
-  uint8_t* arena_ = nullptr;
+  RegionBases bases_;
   int16_t exponents_[kMaxErrorExponents] = {};
   uint8_t states_[kMaxShiftStates] = {};
 };

@@ -85,7 +85,7 @@ void Executor::activation_gradient(const Op& op) {
   const uint32_t n = static_cast<uint32_t>(e.elements());
   const bool relu6 = op.numbers[0] == 1;
   if (op.opcode == Opcode::kMaskBwd) {
-    const uint8_t* bits = arena_ + keep.offset;
+    const uint8_t* bits = bytes(keep);
     if (is_wide(e)) {
       mask_bwd(s16(e), bits, n, s16(e));
     } else {
@@ -105,7 +105,7 @@ void Executor::move_error(const Op& op) {
   const int32_t channels_in = static_cast<int32_t>(out.shape[3]);  // as the forward op names them
   const int32_t channels_out = static_cast<int32_t>(in.shape[3]);
   if (op.opcode == Opcode::kErrorCopy) {
-    memcpy(arena_ + out.offset, arena_ + in.offset, in.bytes);
+    memcpy(bytes(out), bytes(in), in.bytes);
   } else if (is_wide(in)) {
     channel_pad_bwd(s16(in), pixels, channels_in, op.numbers[0], channels_out, s16(out));
   } else {
@@ -140,19 +140,20 @@ void Executor::input_gradient(const Op& op, Work* work) {
   const bool depthwise = op.opcode == Opcode::kDepthwiseBwdInput;
   const auto run = [&](int32_t shift) {
     work->macs += convolution_macs(shape, depthwise);
-    return depthwise ? depthwise_s8_bwd_input(shape, e.view, w, q, shift, scratch(op), s8(ex))
+    return depthwise ? depthwise_s8_bwd_input(shape, e.view, w, q, shift, s8(ex))
                      : conv2d_s8_bwd_input(shape, e.view, w, q, shift, scratch(op), s8(ex));
   };
-  // The state is a guess that holds almost always; only an error that has grown since costs a
-  // second run.
+  // The shift of last time is a guess that serves three times in four; otherwise a second run with
+  // the exact one.
   uint8_t& state = states_[op.shift_state];
   int32_t shift = state;
   const uint32_t largest = run(shift);
-  if (needed_shift(largest) > shift) {
-    shift = needed_shift(largest);
-    run(shift);
+  const int32_t needed = needed_shift(largest);
+  if (!shift_serves(shift, needed)) {
+    shift = needed;
+    if (largest != 0) run(shift);
   }
-  state = next_shift_state(state, largest);
+  state = static_cast<uint8_t>(needed);
   set_exponent(ex, int64_t{e.exponent} + op.t + shift);
 }
 

@@ -65,13 +65,13 @@ StatusCode OpChecker::activation_limits() const {
 
 StatusCode OpChecker::scratch(uint64_t needed,
                               std::initializer_list<const Tensor*> operands) const {
-  const Header& header = artifact_.header();
-  if (op_.scratch_bytes < needed) return Code::kOpScratch;
+  if (op_.scratch_bytes < needed || op_.scratch_region >= kMaxRegions) return Code::kOpScratch;
   if (op_.scratch_bytes == 0) return Code::kOk;
-  const Range range = {op_.scratch_offset, uint64_t{op_.scratch_offset} + op_.scratch_bytes};
-  if (range.begin % kStorageAlignment != 0 || range.end > header.arena_bytes)
-    return Code::kOpScratch;
-  if (range.begin < header.persistent_bytes) return Code::kOpPersistent;
+  const RegionSize& region = artifact_.header().regions[op_.scratch_region];
+  const Range range = {op_.scratch_region, op_.scratch_offset,
+                       uint64_t{op_.scratch_offset} + op_.scratch_bytes};
+  if (range.begin % kStorageAlignment != 0 || range.end > region.bytes) return Code::kOpScratch;
+  if (range.begin < region.persistent_bytes) return Code::kOpPersistent;
   for (const Tensor* tensor : operands) {
     if (tensor->place == Place::kArena && !disjoint(range, range_of(*tensor)))
       return Code::kOpOverlap;
@@ -86,8 +86,13 @@ uint64_t OpChecker::row_lead(const Tensor& in, const Tensor& out) const {
   const int64_t out_row = int64_t{out.shape[2]} * out.shape[3];
   const int64_t stride = op_.opcode == Opcode::kChannelPad ? 1 : op_.stride_h;
   const int64_t pad = op_.opcode == Opcode::kChannelPad ? 0 : op_.pad_top;
+  // The lead grows with the row as long as reading stays at input row 0, and is linear in it from
+  // there on: one of these three rows is the largest.
+  const int64_t last = int64_t{out.shape[1]} - 1;
+  const int64_t waiting = pad / stride;
   int64_t lead = 0;
-  for (int64_t r = 0; r < int64_t{out.shape[1]}; ++r) {
+  for (const int64_t r : {waiting, waiting + 1, last}) {
+    if (r > last) continue;
     const int64_t first = r * stride - pad > 0 ? r * stride - pad : 0;
     const int64_t ahead = (r + 1) * out_row - first * in_row;
     if (ahead > lead) lead = ahead;
@@ -174,20 +179,25 @@ bool fits_program(const Op& op, ProgramKind kind, bool first) {
       break;
   }
   // The loss comes first and once: it decides whether the rest runs. Masks may be made late, from
-  // activations that are then freed.
+  // activations that are then freed, and activations that were not kept computed again.
   if (first) return op.opcode == Opcode::kLinearLoss;
-  return op.opcode >= Opcode::kConv2dBwdInput || op.opcode == Opcode::kMask;
+  return op.opcode >= Opcode::kConv2dBwdInput || (is_forward(op.opcode) && !op.training_only);
 }
 
-// With immediate updates a node's weights change as soon as its gradient is ready, so nothing of
-// the same sample may read them after that.
+// With immediate updates a node's weights and bias change as soon as its gradient is ready, so
+// nothing of the same sample may read them after that: neither an input gradient, nor an activation
+// that is computed again.
 class UpdateOrder {
  public:
   explicit UpdateOrder(const Artifact& artifact) : artifact_(artifact) {}
 
   bool allows(const Op& op) {
-    for (uint32_t k = 0; op.weights != kNone && k < artifact_.trained_count(); ++k) {
-      if (updated_[k] && artifact_.trained(k).weights == op.weights) return false;
+    const bool reads = op.weights != kNone || op.bias != kNone;
+    for (uint32_t k = 0; reads && k < artifact_.trained_count(); ++k) {
+      if (!updated_[k]) continue;
+      const TrainedRecord r = artifact_.trained(k);
+      if (r.weights != kNone && r.weights == op.weights) return false;
+      if (r.bias == op.bias) return false;
     }
     if (op.opcode == Opcode::kConv2dBwdWeight || op.opcode == Opcode::kDepthwiseBwdWeight) {
       updated_[op.trained] = true;
@@ -203,9 +213,10 @@ class UpdateOrder {
 }  // namespace
 
 Status check_ops(const Artifact& artifact) {
+  uint64_t channels_checked = 0;
   for (uint32_t i = 0; i < artifact.ops(); ++i) {
     const Op op = artifact.op(i);
-    const StatusCode code = OpChecker(artifact, op).check();
+    const StatusCode code = OpChecker(artifact, op, &channels_checked).check();
     if (code != StatusCode::kOk) return {code, i};
   }
   UpdateOrder order(artifact);

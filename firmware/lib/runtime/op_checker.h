@@ -17,7 +17,9 @@ enum class Overlap { kForbidden, kSameStart, kBelow, kRows };
 
 class OpChecker {
  public:
-  OpChecker(const Artifact& artifact, const Op& op) : artifact_(artifact), op_(op) {}
+  // `channels_checked` counts the multipliers looked at, over all ops of an artifact.
+  OpChecker(const Artifact& artifact, const Op& op, uint64_t* channels_checked)
+      : artifact_(artifact), op_(op), channels_checked_(channels_checked) {}
 
   StatusCode check();
 
@@ -69,7 +71,7 @@ class OpChecker {
   bool parameters_trained(uint32_t index, bool bias) const;
   Code geometry(const Tensor& x, const Tensor& y, bool pad_allowed) const;
   Code convolution_limits(const Tensor& x, const Tensor& y, const Tensor& w, bool depthwise) const;
-  Code requantization(uint32_t channels) const;
+  Code requantization(uint32_t channels);
   Code activation_limits() const;
   Code scratch(uint64_t needed, std::initializer_list<const Tensor*> operands) const;
   Code overlap(const Tensor& in, const Tensor& out, Overlap rule) const;
@@ -79,6 +81,7 @@ class OpChecker {
 
   const Artifact& artifact_;
   const Op& op_;
+  uint64_t* channels_checked_;
 };
 
 }  // namespace tbft

@@ -63,9 +63,7 @@ StatusCode OpChecker::input_gradient(bool depthwise) {
   if (!depthwise && taps * ey.shape[3] > kMaxInputGradientTerms) return Code::kOpLimit;
   if (op_.shift_state >= artifact_.header().shift_states) return Code::kOpNumber;
   const Conv2dShape shape = conv_shape(op_, ex, ey);
-  code = scratch(
-      depthwise ? depthwise_s8_scratch_bytes(shape) : conv2d_s8_bwd_input_scratch_bytes(shape),
-      {&ex, &ey});
+  code = scratch(depthwise ? 0 : conv2d_s8_bwd_input_scratch_bytes(shape), {&ex, &ey});
   // Never in place: a second run reads e_y again.
   return code == Code::kOk ? overlap(ey, ex, Overlap::kForbidden) : code;
 }

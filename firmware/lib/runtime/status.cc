@@ -56,6 +56,8 @@ const char* to_string(StatusCode code) {
       return "the model needs more error exponents than this firmware keeps";
     case StatusCode::kTooManyStates:
       return "the model needs more shift states than this firmware keeps";
+    case StatusCode::kRegionTooSmall:
+      return "no memory region of this board has room for a region of the model's plan";
     case StatusCode::kTensorField:
       return "a tensor has an unknown or unfit place, type, role or field";
     case StatusCode::kTensorShape:
@@ -104,6 +106,42 @@ const char* to_string(StatusCode code) {
       return "the flash does not hold what was written";
     case StatusCode::kNoCheckpoint:
       return "the flash holds no weights for this model";
+    case StatusCode::kScheduleSize:
+      return "the schedule has no entry, or more than the board keeps";
+    case StatusCode::kScheduleAction:
+      return "an entry of the schedule has an action that this firmware does not know";
+    case StatusCode::kScheduleCondition:
+      return "an entry of the schedule has a condition that this firmware does not know";
+    case StatusCode::kSchedulePeriod:
+      return "an entry of the schedule has a period of 0, or a time beyond 31 days";
+    case StatusCode::kScheduleHours:
+      return "an entry of the schedule has quiet hours outside the day";
+    case StatusCode::kScheduleTraining:
+      return "an entry of the schedule has numbers of samples, epochs or batch that do not fit";
+    case StatusCode::kScheduleRate:
+      return "an entry of the schedule has a learning rate that is 0 or not normalised";
+    case StatusCode::kScheduleBattery:
+      return "an entry of the schedule asks for more than 100 % of the battery";
+    case StatusCode::kScheduleBatteryUnknown:
+      return "an entry of the schedule asks for a battery reading that this board does not have";
+    case StatusCode::kNoSchedule:
+      return "the flash holds no schedule";
+    case StatusCode::kStoreGeometry:
+      return "the flash area is too small for samples of this size";
+    case StatusCode::kStoreForeign:
+      return "the sample store holds samples of another size; start with an empty store";
+    case StatusCode::kStoreDamaged:
+      return "the stored sample is damaged";
+    case StatusCode::kNoSample:
+      return "no such sample is stored";
+    case StatusCode::kLabelled:
+      return "the sample has another label already";
+    case StatusCode::kSampleFailed:
+      return "the sensor gave no sample";
+    case StatusCode::kOtherModel:
+      return "the schedule was started with another network; start it again";
+    case StatusCode::kDutyMode:
+      return "duty-cycled operation is not stopped, or has nothing to resume";
   }
   return "unknown error";
 }

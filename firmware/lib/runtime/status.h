@@ -35,6 +35,7 @@ enum class StatusCode : uint16_t {
   kArenaTooSmall = 42,
   kTooManyExponents = 43,
   kTooManyStates = 44,
+  kRegionTooSmall = 45,  // record = region number
   // Artifact: record = tensor number.
   kTensorField = 48,
   kTensorShape = 49,
@@ -63,6 +64,26 @@ enum class StatusCode : uint16_t {
   kFlashRead = 83,
   kFlashVerify = 84,
   kNoCheckpoint = 85,
+  // Duty-cycled operation: the schedule; record = entry.
+  kScheduleSize = 96,
+  kScheduleAction = 97,
+  kScheduleCondition = 98,
+  kSchedulePeriod = 99,
+  kScheduleHours = 100,
+  kScheduleTraining = 101,
+  kScheduleRate = 102,
+  kScheduleBattery = 103,
+  kScheduleBatteryUnknown = 104,
+  kNoSchedule = 105,
+  // The sample store; record = sample.
+  kStoreGeometry = 106,
+  kStoreForeign = 107,
+  kStoreDamaged = 108,
+  kNoSample = 109,
+  kLabelled = 110,
+  kSampleFailed = 111,
+  kOtherModel = 112,
+  kDutyMode = 113,
 };
 
 // A sentence fragment without capital or full stop, for "cannot load the artifact: <fragment>

@@ -11,7 +11,7 @@ namespace tbft {
 template <typename T>
 T* Trainer::in_arena(uint32_t tensor) const {
   if (tensor == kNone) return nullptr;
-  return reinterpret_cast<T*>(arena_ + artifact_->tensor(tensor).offset);
+  return reinterpret_cast<T*>(bases_.of(artifact_->tensor(tensor)));
 }
 
 template <typename T>
@@ -20,9 +20,9 @@ const T* Trainer::in_const(uint32_t tensor) const {
   return reinterpret_cast<const T*>(artifact_->constant(artifact_->tensor(tensor)));
 }
 
-void Trainer::bind(const Artifact* artifact, uint8_t* arena) {
+void Trainer::bind(const Artifact* artifact, const RegionBases& bases) {
   artifact_ = artifact;
-  arena_ = arena;
+  bases_ = bases;
 }
 
 void Trainer::set_learning_rate(LearningRate rate) {
@@ -104,10 +104,9 @@ uint32_t Trainer::take_row(const Node& node, uint32_t row, const int32_t* weight
 uint32_t Trainer::update_row(const Node& node, uint32_t row) {
   uint32_t updated = 0;
   if (node.row_length != 0 && node.weight_exponents[row] != kEmptyExponent) {
-    sgd_row_s8(node.weight_step, node.rho_weights[row],
-               node.weight_accumulator + size_t{row} * node.row_length, node.weight_exponents[row],
-               node.row_length, row_index(node, row), node.weights);
-    node.weight_exponents[row] = kEmptyExponent;
+    apply_row_s8(rate_, node.rho_weights[row], node.row_length, row_index(node, row),
+                 node.weight_accumulator + size_t{row} * node.row_length,
+                 node.weight_exponents + row, node.weights);
     updated += node.row_length;
   }
   if (node.bias_exponents[row] != kEmptyExponent) {

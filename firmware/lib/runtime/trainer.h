@@ -6,6 +6,7 @@
 #include "kernels/conv2d.h"
 #include "kernels/update.h"
 #include "runtime/artifact.h"
+#include "runtime/memory.h"
 #include "runtime/phase.h"
 #include "runtime/span.h"
 #include "runtime/status.h"
@@ -70,7 +71,7 @@ class Trainer {
     SgdStep bias_step = {};
   };
 
-  void bind(const Artifact* artifact, uint8_t* arena);
+  void bind(const Artifact* artifact, const RegionBases& bases);
   void set_observer(GradientObserver* observer) { observer_ = observer; }
   void set_learning_rate(LearningRate rate);
   void set_seed(uint32_t seed) { seed_ = seed; }
@@ -86,7 +87,7 @@ class Trainer {
   // bias's. Accumulates, or in immediate mode updates the row at once. Returns the numbers updated.
   uint32_t take_row(const Node& node, uint32_t row, const int32_t* weights, int32_t bias,
                     int32_t exponent);
-  // Applies the accumulators and empties them; counts a step.
+  // Applies the accumulators, which keep what is less than half a step of a weight; counts a step.
   Work update();
   void finish_immediate_sample() { ++step_; }
 
@@ -101,7 +102,7 @@ class Trainer {
   uint32_t update_row(const Node& node, uint32_t row);
 
   const Artifact* artifact_ = nullptr;
-  uint8_t* arena_ = nullptr;
+  RegionBases bases_;
   GradientObserver* observer_ = nullptr;
   NormalizedPair rate_ = {0, 0};
   uint32_t seed_ = 0;

@@ -8,7 +8,7 @@ namespace tbft {
 namespace wire {
 namespace {
 
-constexpr uint32_t kHeaderBytes = 96;
+constexpr uint32_t kHeaderBytes = 128;
 constexpr uint32_t kArenaBytesAt = 48;
 
 }  // namespace

@@ -10,6 +10,8 @@ namespace {
 
 constexpr uint64_t kProgressEveryUs = 250'000;
 constexpr size_t kReadBytes = 256;
+// How long the port may be waited for while a current sensor is sampled.
+constexpr uint32_t kSensorPollMs = 1;
 constexpr uint8_t kFirstNotice = 0x70;  // requests have types below
 
 }  // namespace
@@ -30,16 +32,25 @@ Dispatcher::Dispatcher(const BoardInfo& board, Engine& engine, ArtifactLoader& l
 
 bool Dispatcher::poll(uint32_t timeout_ms) {
   uint8_t bytes[kReadBytes];
-  const int32_t count = stream_.read(bytes, sizeof bytes, job_.type != 0 ? 0 : timeout_ms);
+  if (sensors_ != nullptr && sensors_->running() && timeout_ms > kSensorPollMs) {
+    timeout_ms = kSensorPollMs;
+  }
+  timeout_ms = job_.type != 0 ? 0 : duty_wait_ms(timeout_ms);
+  const int32_t count = stream_.read(bytes, sizeof bytes, timeout_ms);
   if (count == ByteStream::kClosed) {
     return false;
   }
   receive({bytes, static_cast<size_t>(count)});
   step();
+  serve_sensors();
   return true;
 }
 
 void Dispatcher::receive(Span<const uint8_t> bytes) {
+  if (!bytes.empty() && duty_.scheduler != nullptr) {
+    duty_.scheduler->heard();
+    heard_us_ = clock_.now_us();
+  }
   for (const uint8_t byte : bytes) {
     if (decoder_.between_frames()) {
       frame_start_us_ = clock_.now_us();
@@ -118,6 +129,11 @@ void Dispatcher::execute(const FrameView& frame) {
     answer_error(Outcome::of(WireStatus::kWrongVersion, kProtocolVersion));
     return;
   }
+  const Outcome refusal = while_on_duty(frame.type);
+  if (!refusal.ok()) {
+    answer_error(refusal);
+    return;
+  }
   switch (frame.type) {
     case IdentifyRequest::kType:
       return run(IdentifyRequest());
@@ -125,6 +141,8 @@ void Dispatcher::execute(const FrameView& frame) {
       return decode_and_run<AbortRequest>(frame);
     case ConfigureRequest::kType:
       return decode_and_run<ConfigureRequest>(frame);
+    case BoardStatusRequest::kType:
+      return decode_and_run<BoardStatusRequest>(frame);
     case ArtifactBeginRequest::kType:
       return decode_and_run<ArtifactBeginRequest>(frame);
     case ArtifactChunkRequest::kType:
@@ -159,6 +177,34 @@ void Dispatcher::execute(const FrameView& frame) {
       return decode_and_run<CommitRequest>(frame);
     case ReadEventsRequest::kType:
       return decode_and_run<ReadEventsRequest>(frame);
+    case DutyWriteScheduleRequest::kType:
+      return decode_and_run<DutyWriteScheduleRequest>(frame);
+    case DutyReadScheduleRequest::kType:
+      return decode_and_run<DutyReadScheduleRequest>(frame);
+    case DutyStartRequest::kType:
+      return decode_and_run<DutyStartRequest>(frame);
+    case DutyStopRequest::kType:
+      return decode_and_run<DutyStopRequest>(frame);
+    case DutyStatusRequest::kType:
+      return decode_and_run<DutyStatusRequest>(frame);
+    case DutyLabelsRequest::kType:
+      return decode_and_run<DutyLabelsRequest>(frame);
+    case DutyReadEventsRequest::kType:
+      return decode_and_run<DutyReadEventsRequest>(frame);
+    case DutySamplesRequest::kType:
+      return decode_and_run<DutySamplesRequest>(frame);
+    case DutyReadSampleRequest::kType:
+      return decode_and_run<DutyReadSampleRequest>(frame);
+    case ReplaySampleRequest::kType:
+      return decode_and_run<ReplaySampleRequest>(frame);
+    case ReplayBatteryRequest::kType:
+      return decode_and_run<ReplayBatteryRequest>(frame);
+    case SensorListRequest::kType:
+      return decode_and_run<SensorListRequest>(frame);
+    case SensorStartRequest::kType:
+      return decode_and_run<SensorStartRequest>(frame);
+    case SensorStopRequest::kType:
+      return decode_and_run<SensorStopRequest>(frame);
     default:
       return answer_error(Outcome::of(WireStatus::kUnknownRequest, frame.type));
   }
@@ -172,6 +218,7 @@ void Dispatcher::answer(uint8_t type, const BodyWriter& body) {
     return;
   }
   send_events(true);
+  send_duty_events(true);
   response_bytes_ = finish_payload(type, sequence_, body.size(), response_);
   send_kept();
 }
@@ -198,11 +245,22 @@ void Dispatcher::notify(const Notice& notice, uint16_t sequence) {
   }
 }
 
+template void Dispatcher::notify(const Log& notice, uint16_t sequence);  // for the other files
+
 void Dispatcher::send(Span<const uint8_t> payload) {
   const size_t size = encode_frame(payload, encoded_);
   wire_bytes_ += static_cast<uint32_t>(size);
   last_sent_us_ = clock_.now_us();
   (void)stream_.write(encoded_, size);  // where the other side is gone, the next read says so
+}
+
+void Dispatcher::log(LogLevel level, const char* text) {
+  constexpr size_t kRoom = kBodyLimit - Log::kFixedBytes;
+  const size_t size = strlen(text);
+  Log notice;
+  notice.level = static_cast<uint8_t>(level);
+  notice.text = {reinterpret_cast<const uint8_t*>(text), size < kRoom ? size : kRoom};
+  notify(notice, sequence_);
 }
 
 void Dispatcher::send_progress() {
@@ -213,6 +271,10 @@ void Dispatcher::send_progress() {
 }
 
 void Dispatcher::after_phase() {
+  serve_sensors();
+  if (in_duty_step_) {
+    return;  // nobody waits for it
+  }
   if (clock_.now_us() - last_sent_us_ >= kProgressEveryUs) {
     send_progress();
   }
@@ -279,7 +341,7 @@ bool Dispatcher::start_job(uint8_t type, Span<const uint8_t> slots) {
 
 bool Dispatcher::step() {
   if (job_.type == 0) {
-    return false;
+    return step_duty();
   }
   if (job_.done == job_.count) {
     finish_job();

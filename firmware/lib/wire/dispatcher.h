@@ -4,8 +4,10 @@
 
 #include <cstdint>
 
+#include "duty/scheduler.h"
 #include "hal/byte_stream.h"
 #include "hal/clock.h"
+#include "hal/replay_memory.h"
 #include "runtime/checkpoint.h"
 #include "runtime/engine.h"
 #include "runtime/span.h"
@@ -13,6 +15,7 @@
 #include "wire/event_recorder.h"
 #include "wire/frame.h"
 #include "wire/messages.h"
+#include "wire/sensor_sampler.h"
 
 namespace tbft {
 namespace wire {
@@ -22,23 +25,49 @@ struct BoardInfo {
   const char* board = "";
   const char* firmware = "";
   uint32_t clock_hz = 0;  // 0: unknown
-  uint32_t arena_bytes = 0;
+  // What the program takes of the board, in bytes; 0: unknown.
+  uint32_t flash_bytes = 0;
+  uint32_t static_ram_bytes = 0;
+  uint32_t static_psram_bytes = 0;
+  uint32_t stack_bytes = 0;
+  uint32_t (*stack_used_bytes)() = nullptr;
 };
 
-class Dispatcher final : private EventRecorder::Hook {
+enum class LogLevel : uint8_t { kDebug = 0, kInfo = 1, kWarning = 2, kError = 3 };
+
+// Duty-cycled operation as the port sees it.
+struct DutyPort {
+  duty::Scheduler* scheduler = nullptr;
+  ReplayMemory* replay = nullptr;  // null: the board takes its own samples
+  Span<DutyEvent> events;          // memory of the last ones
+};
+
+class Dispatcher final : private EventRecorder::Hook, private duty::EventListener {
  public:
   // `input` is room for one input; `checkpoint` may be null. The engine's listener must be
   // `events`.
   Dispatcher(const BoardInfo& board, Engine& engine, ArtifactLoader& loader, Checkpoint* checkpoint,
              EventRecorder& events, Span<int8_t> input, ByteStream& stream, Clock& clock);
 
-  // Waits up to `timeout_ms` for bytes and handles what comes; does one sample of a long request.
+  // Current sensors that can be sampled over the port; without, there are none. They must outlive
+  // the dispatcher.
+  void set_sensors(SensorSampler* sensors) { sensors_ = sensors; }
+
+  // Duty-cycled operation, which goes on between requests; without, there is none. The scheduler
+  // must outlive the dispatcher, whose events it tells from now on.
+  void set_duty(const DutyPort& duty);
+
+  // Waits up to `timeout_ms` for bytes and handles what comes; does one sample of a long request,
+  // or one step of duty-cycled operation.
   // False when the stream is closed.
   bool poll(uint32_t timeout_ms);
   // The same for bytes that are there already.
   void receive(Span<const uint8_t> bytes);
-  // Does one sample of the long request in progress; false when there is none.
+  // Does one sample of the long request in progress, or one step of duty-cycled operation; false
+  // when there is neither.
   bool step();
+  // A line for people, without line end; what does not fit a frame is cut off.
+  void log(LogLevel level, const char* text);
 
  private:
   struct Job {
@@ -57,6 +86,8 @@ class Dispatcher final : private EventRecorder::Hook {
   };
 
   void after_phase() override;
+  void on_event(const duty::Event& event) override;
+  void on_text(bool failure, const char* what, Status why) override;
   static Outcome while_busy(const FrameView& frame);
   void handle(const FrameView& frame);
   void execute(const FrameView& frame);
@@ -67,6 +98,7 @@ class Dispatcher final : private EventRecorder::Hook {
   void run(const IdentifyRequest& request);
   void run(const AbortRequest& request);
   void run(const ConfigureRequest& request);
+  void run(const BoardStatusRequest& request);
   void run(const ArtifactBeginRequest& request);
   void run(const ArtifactChunkRequest& request);
   void run(const ArtifactEndRequest& request);
@@ -84,6 +116,20 @@ class Dispatcher final : private EventRecorder::Hook {
   void run(const WeightsHashRequest& request);
   void run(const CommitRequest& request);
   void run(const ReadEventsRequest& request);
+  void run(const DutyWriteScheduleRequest& request);
+  void run(const DutyReadScheduleRequest& request);
+  void run(const DutyStartRequest& request);
+  void run(const DutyStopRequest& request);
+  void run(const DutyStatusRequest& request);
+  void run(const DutyLabelsRequest& request);
+  void run(const DutyReadEventsRequest& request);
+  void run(const DutySamplesRequest& request);
+  void run(const DutyReadSampleRequest& request);
+  void run(const ReplaySampleRequest& request);
+  void run(const ReplayBatteryRequest& request);
+  void run(const SensorListRequest& request);
+  void run(const SensorStartRequest& request);
+  void run(const SensorStopRequest& request);
 
   bool input_complete();
   bool start_job(uint8_t type, Span<const uint8_t> slots);
@@ -110,6 +156,15 @@ class Dispatcher final : private EventRecorder::Hook {
   void send_events(bool all);
   uint32_t write_events(uint32_t first, BodyWriter* out) const;
   void send_progress();
+  // What duty-cycled operation forbids while it runs, and all of it where there is none.
+  Outcome while_on_duty(uint8_t type) const;
+  uint32_t duty_wait_ms(uint32_t timeout_ms);
+  bool step_duty();
+  uint32_t oldest_duty_event() const;
+  uint32_t write_duty_events(uint32_t first, BodyWriter* out) const;
+  void send_duty_events(bool all);
+  void serve_sensors();
+  void send_readings(bool all);
 
   const BoardInfo board_;
   Engine& engine_;
@@ -119,6 +174,8 @@ class Dispatcher final : private EventRecorder::Hook {
   Span<int8_t> input_;
   ByteStream& stream_;
   Clock& clock_;
+  SensorSampler* sensors_ = nullptr;
+  DutyPort duty_;
 
   FrameDecoder decoder_;
   Job job_;
@@ -131,6 +188,16 @@ class Dispatcher final : private EventRecorder::Hook {
   uint32_t wire_bytes_ = 0;
   uint32_t events_sent_ = 0;
   uint64_t last_sent_us_ = 0;
+  // duty-cycled operation: events so far and sent, whether they are; when the host was last heard
+  uint32_t duty_events_ = 0;
+  uint32_t duty_events_sent_ = 0;
+  bool duty_report_ = false;
+  bool in_duty_step_ = false;
+  uint64_t heard_us_ = 0;
+  // readings sent since SensorStart, when the last went, and whether their end was told
+  uint32_t sensor_number_ = 0;
+  uint64_t sensor_sent_us_ = 0;
+  bool sensor_failed_ = false;
 
   uint16_t sequence_ = 0;  // of the request being executed
   // the last request executed, and its response

@@ -31,7 +31,13 @@ void Dispatcher::run(const IdentifyRequest&) {
   copy_text(board_.board, answer_body.board, sizeof answer_body.board);
   copy_text(board_.firmware, answer_body.firmware, sizeof answer_body.firmware);
   answer_body.clock_hz = board_.clock_hz;
-  answer_body.arena_limit_bytes = board_.arena_bytes;
+  const Memory& memory = engine_.memory();
+  uint8_t regions[kMaxRegions * sizeof(uint32_t)];
+  for (uint32_t i = 0; i < memory.count(); ++i) {
+    store_u32(regions + sizeof(uint32_t) * i, static_cast<uint32_t>(memory.bytes(i)));
+  }
+  answer_body.region_limit_bytes = {regions, sizeof(uint32_t) * memory.count()};
+  answer_body.arena_limit_bytes = static_cast<uint32_t>(memory.total_bytes());
   answer_body.arena_bytes = loader_.arena_bytes();
   answer_body.artifact_limit_bytes = loader_.capacity();
   answer_body.input_limit_bytes = static_cast<uint32_t>(input_.size());
@@ -60,6 +66,12 @@ void Dispatcher::run(const IdentifyRequest&) {
 }
 
 void Dispatcher::run(const AbortRequest&) {
+  if (sensors_ != nullptr) {
+    sensors_->stop();
+  }
+  if (duty_.scheduler != nullptr) {
+    duty_.scheduler->pause();
+  }
   engine_.drop_batch();
   input_received_ = 0;
   answer_empty(AbortRequest::kType);
@@ -80,6 +92,18 @@ void Dispatcher::run(const ConfigureRequest& request) {
   events_sent_ = 0;
   ConfigureResponse response;
   response.step = engine_.step();
+  answer(response);
+}
+
+void Dispatcher::run(const BoardStatusRequest&) {
+  BoardStatusResponse response;
+  response.flash_bytes = board_.flash_bytes;
+  response.static_ram_bytes = board_.static_ram_bytes;
+  response.static_psram_bytes = board_.static_psram_bytes;
+  response.stack_bytes = board_.stack_bytes;
+  if (board_.stack_used_bytes != nullptr) {
+    response.stack_used_bytes = board_.stack_used_bytes();
+  }
   answer(response);
 }
 

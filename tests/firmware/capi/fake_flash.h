@@ -34,6 +34,7 @@ class FakeFlash final : public Flash {
     powered_ = true;
   }
   uint32_t operations() const { return operations_; }
+  bool powered() const { return powered_; }
   // From now on an operation fails without power loss: bit 0 erase, 1 program, 2 read; bit 3:
   // program says yes and writes nothing.
   void fail(uint32_t kinds) { failing_ = kinds; }
@@ -43,6 +44,7 @@ class FakeFlash final : public Flash {
       unreadable_[at / erase_unit_] = true;
     }
   }
+  bool is_unreadable(uint32_t offset) const { return unreadable_[offset / erase_unit_]; }
   // As if the blocks could be read again, with what was in them.
   void make_readable() { unreadable_.assign(unreadable_.size(), false); }
   std::vector<uint8_t>& bytes() { return bytes_; }

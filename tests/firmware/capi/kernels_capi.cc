@@ -147,20 +147,25 @@ void k_accumulate_bias(int32_t g, int32_t exponent, int32_t* acc, int16_t* acc_e
 }
 
 // pairs: lr mantissa, lr exponent, rho mantissa, rho exponent.
-void k_sgd_row_s16(int32_t variant, const int32_t* pairs, uint32_t key, const int16_t* acc,
-                   int32_t exponent, uint32_t n, uint32_t first, uint32_t stride, int8_t* w) {
-  const tbft::SgdStep step = {{pairs[0], pairs[1]}, key};
+void k_apply_row(int32_t variant, const int32_t* pairs, uint32_t n, uint32_t first, uint32_t stride,
+                 int16_t* acc, int16_t* exponent, int8_t* w) {
+  const tbft::NormalizedPair lr = {pairs[0], pairs[1]};
+  const tbft::NormalizedPair rho = {pairs[2], pairs[3]};
   if (variant == 0) {
-    tbft::sgd_row_s8_ref(step, {pairs[2], pairs[3]}, acc, exponent, n, {first, stride}, w);
+    tbft::apply_row_s8_ref(lr, rho, n, {first, stride}, acc, exponent, w);
   } else {
-    tbft::sgd_row_s8(step, {pairs[2], pairs[3]}, acc, exponent, n, {first, stride}, w);
+    tbft::apply_row_s8(lr, rho, n, {first, stride}, acc, exponent, w);
   }
 }
 
-void k_sgd_row_s32(const int32_t* pairs, uint32_t key, const int32_t* g, int32_t exponent,
-                   uint32_t n, uint32_t first, uint32_t stride, int8_t* w) {
+void k_sgd_row(int32_t variant, const int32_t* pairs, uint32_t key, const int32_t* g,
+               int32_t exponent, uint32_t n, uint32_t first, uint32_t stride, int8_t* w) {
   const tbft::SgdStep step = {{pairs[0], pairs[1]}, key};
-  tbft::sgd_row_s8(step, {pairs[2], pairs[3]}, g, exponent, n, {first, stride}, w);
+  if (variant == 0) {
+    tbft::sgd_row_s8_ref(step, {pairs[2], pairs[3]}, g, exponent, n, {first, stride}, w);
+  } else {
+    tbft::sgd_row_s8(step, {pairs[2], pairs[3]}, g, exponent, n, {first, stride}, w);
+  }
 }
 
 void k_sgd_bias(const int32_t* pairs, uint32_t key, int32_t acc, int32_t exponent, uint32_t index,
@@ -174,8 +179,8 @@ int32_t k_mbqm(int32_t x, int32_t multiplier, int32_t shift) {
 int32_t k_rshift_round(int32_t a, int32_t n) { return tbft::rshift_round(a, n); }
 int32_t k_bitlen(uint64_t n) { return tbft::bitlen(n); }
 int32_t k_needed_shift(uint32_t largest) { return tbft::needed_shift(largest); }
-uint32_t k_next_shift_state(uint32_t state, uint32_t largest) {
-  return tbft::next_shift_state(static_cast<uint8_t>(state), largest);
+int32_t k_shift_serves(int32_t shift, int32_t needed) {
+  return tbft::shift_serves(shift, needed) ? 1 : 0;
 }
 uint32_t k_random_key(uint32_t seed, uint32_t step, uint32_t tensor) {
   return tbft::random_key(seed, step, tensor);

@@ -94,22 +94,21 @@ uint64_t k_conv2d_scratch_bytes(int32_t which, const int32_t* shape) {
 
 void k_depthwise_fwd(int32_t variant, const int32_t* shape, const int8_t* x, const int8_t* w,
                      const int32_t* bias, const int32_t* multiplier, const int32_t* shift,
-                     const int32_t* numbers, void* scratch, int8_t* y) {
+                     const int32_t* numbers, int8_t* y) {
   const tbft::Conv2dShape s = conv_shape(shape);
   const tbft::Requantization rq = requantization(multiplier, shift, numbers);
   if (variant == 0) {
     tbft::depthwise_s8_fwd_ref(s, x, w, bias, rq, y);
   } else {
-    tbft::depthwise_s8_fwd(s, x, w, bias, rq, scratch, y);
+    tbft::depthwise_s8_fwd(s, x, w, bias, rq, y);
   }
 }
 
 uint32_t k_depthwise_bwd_input(int32_t variant, const int32_t* shape, const tbft::ErrorView* e_y,
-                               const int8_t* w, const int16_t* q, int32_t shift, void* scratch,
-                               int8_t* e_x) {
+                               const int8_t* w, const int16_t* q, int32_t shift, int8_t* e_x) {
   const tbft::Conv2dShape s = conv_shape(shape);
   if (variant == 0) return tbft::depthwise_s8_bwd_input_ref(s, *e_y, w, q, shift, e_x);
-  return tbft::depthwise_s8_bwd_input(s, *e_y, w, q, shift, scratch, e_x);
+  return tbft::depthwise_s8_bwd_input(s, *e_y, w, q, shift, e_x);
 }
 
 void k_depthwise_bwd_weight(int32_t variant, const int32_t* shape, const tbft::ErrorView* e_y,
@@ -122,10 +121,8 @@ void k_depthwise_bwd_weight(int32_t variant, const int32_t* shape, const tbft::E
   }
 }
 
-uint64_t k_depthwise_scratch_bytes(int32_t which, const int32_t* shape) {
-  const tbft::Conv2dShape s = conv_shape(shape);
-  return which == 2 ? tbft::depthwise_s8_bwd_weight_scratch_bytes(s)
-                    : tbft::depthwise_s8_scratch_bytes(s);
+uint64_t k_depthwise_bwd_weight_scratch_bytes(const int32_t* shape) {
+  return tbft::depthwise_s8_bwd_weight_scratch_bytes(conv_shape(shape));
 }
 
 void k_bias_bwd(const tbft::ErrorView* e_y, int32_t pixels, int32_t channels, int32_t* bias) {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "fake_flash.h"
-#include "hal_native/ram_sample_cache.h"
+#include "hal_memory/ram_sample_cache.h"
 #include "runtime/checkpoint.h"
 #include "runtime/crc32.h"
 #include "runtime/engine.h"
@@ -80,16 +80,28 @@ struct alignas(16) Block {
 std::vector<Block> blocks(size_t bytes) { return std::vector<Block>((bytes + 15) / 16); }
 uint8_t* data(std::vector<Block>& memory) { return reinterpret_cast<uint8_t*>(memory.data()); }
 
+// Each region is an allocation of its own, so that the sanitizers see its ends.
+struct Regions {
+  Regions(const size_t* sizes, size_t count) {
+    for (size_t i = 0; i < count; ++i) memory.push_back(blocks(sizes[i]));
+    for (size_t i = 0; i < count; ++i) spans.emplace_back(data(memory[i]), sizes[i]);
+  }
+
+  std::vector<std::vector<Block>> memory;
+  std::vector<Span<uint8_t>> spans;
+};
+
 struct Board {
-  Board(size_t arena_bytes, size_t cache_bytes)
-      : arena(blocks(arena_bytes)),
+  Board(const size_t* region_bytes, size_t regions, size_t cache_bytes)
+      : arena(region_bytes, regions),
         cache_storage(cache_bytes),
         cache(cache_storage.data(), cache_bytes),
-        engine({data(arena), arena_bytes}, cache_bytes == 0 ? nullptr : &cache, &phases) {
+        engine(Span<const Span<uint8_t>>(arena.spans.data(), arena.spans.size()),
+               cache_bytes == 0 ? nullptr : &cache, &phases) {
     engine.set_gradient_observer(&store);
   }
 
-  std::vector<Block> arena;
+  Regions arena;
   std::vector<uint8_t> cache_storage;
   RamSampleCache cache;
   PhaseCounter phases;
@@ -122,8 +134,8 @@ void tbft_sha256(const uint8_t* bytes, size_t size, size_t piece, uint8_t* out) 
   hash.finish(out);
 }
 
-void* tbft_board_new(size_t arena_bytes, size_t cache_bytes) {
-  return new Board(arena_bytes, cache_bytes);
+void* tbft_board_new(const size_t* region_bytes, size_t regions, size_t cache_bytes) {
+  return new Board(region_bytes, regions, cache_bytes);
 }
 void tbft_board_free(void* handle) { delete board(handle); }
 
@@ -287,6 +299,9 @@ void tbft_flash_cut(void* handle, uint32_t operation, uint32_t how) {
 void tbft_flash_fail(void* handle, uint32_t kinds) { board(handle)->flash->fail(kinds); }
 void tbft_flash_unreadable(void* handle, uint32_t offset, uint32_t size) {
   board(handle)->flash->make_unreadable(offset, size);
+}
+uint32_t tbft_flash_is_unreadable(void* handle, uint32_t offset) {
+  return board(handle)->flash->is_unreadable(offset);
 }
 void tbft_flash_readable(void* handle) { board(handle)->flash->make_readable(); }
 uint32_t tbft_flash_operations(void* handle) { return board(handle)->flash->operations(); }

@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "hal_native/fd_stream.h"
-#include "hal_native/memory_flash.h"
+#include "hal_native/file_flash.h"
 #include "hal_native/native_clock.h"
-#include "hal_native/ram_sample_cache.h"
+#include "hal_memory/ram_sample_cache.h"
 
 namespace {
 
@@ -78,7 +78,7 @@ void test_stream() {
 
 void test_flash(const std::string& folder) {
   uint8_t storage[1024];
-  MemoryFlash flash(storage, sizeof storage, 256, 8);
+  FileFlash flash(storage, sizeof storage, 256, 8);
   uint8_t data[16];
   uint8_t out[16];
   memset(data, 0x3c, sizeof data);
@@ -105,7 +105,7 @@ void test_flash(const std::string& folder) {
   struct stat info = {};
   EXPECT(stat(path.c_str(), &info) == 0 && info.st_size == 1024);
   uint8_t other_storage[2048];
-  MemoryFlash other(other_storage, sizeof other_storage, 256, 8);
+  FileFlash other(other_storage, sizeof other_storage, 256, 8);
   EXPECT(other.open_file(path.c_str()));
   EXPECT(other.read(256, out, 16) && memcmp(out, data, 16) == 0);
   EXPECT(other.read(1024, out, 16) && out[0] == 0xff);

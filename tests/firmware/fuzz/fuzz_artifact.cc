@@ -16,7 +16,10 @@ namespace {
 
 using namespace tbft;
 
-constexpr size_t kArenaBytes = 64 * 1024;
+constexpr size_t kHeader = 128;
+// Two regions, the smaller one first.
+constexpr size_t kFastBytes = 24 * 1024;
+constexpr size_t kSlowBytes = 64 * 1024;
 // Work per input, so that an artifact which is merely slow is not taken for one that hangs.
 constexpr uint64_t kMaxWork = 2'000'000;
 
@@ -55,7 +58,6 @@ class OneSample final : public SampleCache {
 // Length, checksum and model hash as a writer would set them: else no mutation would get past the
 // first checks.
 void seal(uint8_t* p, size_t size) {
-  constexpr size_t kHeader = 96;
   if (size < kHeader) return;
   store_u32(p + 8, static_cast<uint32_t>(size));
   const uint32_t sections = load_u16(p + 56);
@@ -122,9 +124,11 @@ void drive(Engine& engine) {
 }
 
 void load_and_run(const std::vector<Block>& file, size_t size) {
-  static Block arena[kArenaBytes / 16];
+  static Block fast[kFastBytes / 16];
+  static Block slow[kSlowBytes / 16];
+  const Span<uint8_t> regions[] = {{fast[0].bytes, kFastBytes}, {slow[0].bytes, kSlowBytes}};
   OneSample cache;
-  Engine engine({arena[0].bytes, kArenaBytes}, &cache, nullptr);
+  Engine engine(Span<const Span<uint8_t>>(regions, 2), &cache, nullptr);
   const Status status = engine.load({reinterpret_cast<const uint8_t*>(file.data()), size});
   if (strcmp(to_string(status.code), "unknown error") == 0) __builtin_trap();
   if (status.ok() && work_of(engine.artifact()) <= kMaxWork) drive(engine);
@@ -144,7 +148,6 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* bytes, size_t size, size_t ma
     state = state * 1664525U + 1013904223U;
     return (state >> 8) % below;
   };
-  constexpr size_t kHeader = 96;
   if (size < kHeader + 16 || random(8) == 0) return LLVMFuzzerMutate(bytes, size, max_size);
   const uint32_t sections = load_u16(bytes + 56) % 16;
   for (uint32_t edits = 1 + random(2); edits > 0; --edits) {

@@ -11,14 +11,18 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "duty/scheduler.h"
 #include "hal/byte_stream.h"
 #include "hal/clock.h"
 #include "hal/flash.h"
 #include "hal/sample_cache.h"
+#include "hal_virtual/replay.h"
+#include "hal_virtual/virtual_time.h"
 #include "runtime/bytes.h"
 #include "runtime/checkpoint.h"
 #include "runtime/crc32.h"
 #include "runtime/engine.h"
+#include "runtime/flash_area.h"
 #include "wire/artifact_loader.h"
 #include "wire/counting_flash.h"
 #include "wire/dispatcher.h"
@@ -33,8 +37,12 @@ namespace wire = tbft::wire;
 constexpr size_t kStoreBytes = 32U << 10;
 constexpr size_t kArenaBytes = 16U << 10;
 constexpr size_t kCacheBytes = 4U << 10;
-constexpr size_t kFlashBytes = 16U << 10;
-constexpr int kMaxSteps = 256;
+constexpr uint32_t kWeightsBytes = 16U << 10;
+constexpr uint32_t kScheduleBytes = 8U << 10;
+constexpr uint32_t kSampleStoreBytes = 24U << 10;
+constexpr size_t kFlashBytes = kWeightsBytes + kScheduleBytes + kSampleStoreBytes;
+// Enough for the longest request, and for some wakes of duty-cycled operation.
+constexpr int kMaxSteps = 72;
 
 // Checks that everything the device says is well-formed.
 class CheckingStream final : public tbft::ByteStream {
@@ -128,6 +136,11 @@ int8_t g_input[4096];
 wire::PhaseRecord g_events[16];
 SmallCache g_cache;
 SmallFlash g_flash;
+uint8_t g_replay[2048];
+tbft::BatteryPoint g_battery[4];
+tbft::duty::StoredSample g_stored[16];
+tbft::duty::TuneItem g_items[8];
+wire::DutyEvent g_duty_events[8];
 
 // One of the seeds of fuzz_artifact, which are made anew with the artifact format.
 uint32_t read_artifact(const char* name, uint8_t* out, size_t capacity) {
@@ -193,15 +206,25 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   wire::EventRecorder events(clock, nullptr, {g_events, sizeof g_events / sizeof g_events[0]});
   wire::CountingFlash flash(g_flash, events);
   tbft::Engine engine({g_arena, sizeof g_arena}, &g_cache, &events);
-  tbft::Checkpoint checkpoint(&flash, &events);
+  tbft::FlashArea weights_flash(flash, 0, kWeightsBytes);
+  tbft::FlashArea schedule_flash(flash, kWeightsBytes, kScheduleBytes);
+  tbft::FlashArea sample_flash(flash, kWeightsBytes + kScheduleBytes, kSampleStoreBytes);
+  tbft::Checkpoint checkpoint(&weights_flash, &events);
   wire::RamArtifactStore store({g_store, sizeof g_store});
   wire::ArtifactLoader loader(engine, store, &checkpoint);
   wire::BoardInfo board;
   board.board = "fuzz";
   board.firmware = "a version that is longer than the field that it has to go into";
-  board.arena_bytes = sizeof g_arena;
   wire::Dispatcher dispatcher(board, engine, loader, &checkpoint, events, {g_input, sizeof g_input},
                               stream, clock);
+  tbft::VirtualTime time(clock);
+  tbft::Replay replay(g_replay, sizeof g_replay, g_battery, 4);
+  tbft::duty::ScheduleStore schedule(&schedule_flash);
+  tbft::duty::SampleStore samples(&sample_flash, {g_stored, 16});
+  tbft::duty::Scheduler scheduler(
+      {engine, checkpoint, schedule, samples, replay, &replay, time, &events},
+      {g_input, sizeof g_input}, {g_items, 8});
+  dispatcher.set_duty({&scheduler, &replay, {g_duty_events, 8}});
   if ((data[0] & 1) != 0) {
     static uint8_t artifacts[2][kStoreBytes];
     static const uint32_t artifact_bytes[2] = {

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exporter.artifact_read import read_artifact
+from host.duty_schedule import Entry
 from host.protocol import messages as m
 from host.protocol.codec import Message
 from host.protocol.frame import encode_frame
@@ -69,6 +70,24 @@ def session(input_bytes: int) -> list[Message]:
     ]  # fmt: skip
 
 
+def duty_session(input_bytes: int) -> list[Message]:
+    """Every request of duty-cycled operation; time passes behind each."""
+    pixels = bytes(i % 251 for i in range(input_bytes))
+    sample = Entry("sample", 600)
+    tune = Entry("tune", 600, 0, 60, 120, 3500, 10, 2, 4, 1, 2, 2, 0.05)
+    entries = (sample.record(), tune.record())
+    replay: list[Message] = []
+    for index in range(3):
+        replay += [m.InputChunk(0, pixels), m.ReplaySample(index, index % 2, 700)]
+    return [
+        m.DutyStatus(), *replay, m.ReplayBattery(0, (m.BatteryReading(0, 4000, 90),)),
+        m.DutyWriteSchedule(5, entries), m.DutyReadSchedule(), m.DutyStart(3, 100, 90_000, 1),
+        m.DutyStatus(), m.DutyLabels((m.SampleLabel(0, 1),)), m.DutySamples(0), m.DutyReadSample(1, 3, 20),
+        m.DutyReadEvents(0), m.Commit(), m.WeightsHash(), m.Abort(), m.DutyStart(4, 0, 0, 0), m.DutyStop(),
+        m.DutyStart(0, 90_000, 0, 2), m.DutyStatus(),
+    ]  # fmt: skip
+
+
 def main() -> None:
     """Write all seeds."""
     data = ARTIFACT.read_bytes()
@@ -83,6 +102,8 @@ def main() -> None:
     (folder / "session-stream").write_bytes(stream(messages))
     (folder / "upload-framed").write_bytes(framed([*upload, m.Identify()], loaded=False))
     (folder / "session-interrupted").write_bytes(interrupted(messages))
+    duty = duty_session(artifact.tensors[artifact.input].nbytes)
+    (folder / "duty-framed").write_bytes(framed(duty))
     (folder / "unloaded-framed").write_bytes(framed(messages, loaded=False))
 
 

@@ -1,0 +1,1 @@
+"""Never reached: platform.py refuses first."""
