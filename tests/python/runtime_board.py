@@ -126,7 +126,11 @@ def library(path: Path | None = None) -> ctypes.CDLL:
     for name in _PACKED:
         getattr(lib, f"tbft_{name}").restype = ctypes.c_uint64
     lib.tbft_board_new.restype = ctypes.c_void_p
-    lib.tbft_board_new.argtypes = [ctypes.POINTER(ctypes.c_size_t), ctypes.c_size_t, ctypes.c_size_t]
+    lib.tbft_board_new.argtypes = [
+        ctypes.POINTER(ctypes.c_size_t),
+        ctypes.c_size_t,
+        ctypes.c_size_t,
+    ]
     lib.tbft_status_text.restype = ctypes.c_char_p
     lib.tbft_phase_text.restype = ctypes.c_char_p
     lib.tbft_crc32.restype = ctypes.c_uint32

@@ -3,12 +3,19 @@ reachable, and no committed weights are lost."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from host.duty_schedule import schedule_bytes
+from host.errors import HostError
+from host.protocol import messages as m
+from host.protocol.link import DeviceError
+from tests.native import NativeBuild
 from tests.python.duty_board import PAUSED, RUNNING, STOPPED, DutyBoard, Geometry
 from tests.python.duty_scene import SCHEDULE, START_S, TUNE, artifact, on_duty, reset
 from tests.python.runtime_board import RuntimeFault
+from tests.python.small_board import flash_file, open_native, small_task
 
 ERASE, PROGRAM, READ, SILENT = 1, 2, 4, 8
 WORDS = {
@@ -144,3 +151,26 @@ def test_duty_is_not_begun_twice() -> None:
         with pytest.raises(RuntimeFault) as caught:
             call()
         assert caught.value.name == "duty_mode"
+
+
+def test_an_artifact_too_large_is_refused_and_costs_nothing(
+    tmp_path: Path, native_build: NativeBuild, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over the wire: the network that is there stays, with its weights, in the arena and in flash."""
+    monkeypatch.setenv("TBFT_NATIVE", str(native_build.binary))
+    task = small_task()
+    with open_native(flash=flash_file(tmp_path)) as device:
+        device.push_artifact(task.data)
+        device.configure(3)
+        device.load_samples(task.images, task.labels)
+        device.train_epoch(range(len(task.images)), 4, 0.05)
+        device.commit()
+        weights = device.weights_sha256()
+        with pytest.raises(DeviceError, match="larger than the board's room for it"):
+            device.link.request(m.ArtifactBegin(1 << 30, bytes(32)))
+        with pytest.raises(HostError, match="use a smaller network or another board"):
+            device.push_artifact(task.data + bytes(device.identity.artifact_limit_bytes))
+        assert device.weights_sha256() == weights and device.infer(task.images[0]).size
+    with open_native(flash=flash_file(tmp_path)) as device:
+        device.push_artifact(task.data)
+        assert device.weights_sha256() == weights

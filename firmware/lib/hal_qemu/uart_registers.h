@@ -25,6 +25,7 @@ constexpr uint32_t kMinimumDivider = 16;  // the fastest: QEMU does not wait for
 constexpr uint32_t kTransmit = 1;
 constexpr uint32_t kReceive = 2;
 constexpr uint32_t kReceiveInterrupt = 8;
+constexpr bool kOneByte = true;                // is all that it holds
 constexpr uintptr_t kNvicEnable = 0xe000e100;  // interrupt 0: UART0 has received
 
 inline void start() {
@@ -82,6 +83,7 @@ constexpr uintptr_t kFifoControl = 2;
 constexpr uintptr_t kLineControl = 3;
 constexpr uintptr_t kLineStatus = 5;
 constexpr size_t kFifoBytes = 16;
+constexpr bool kOneByte = false;
 
 inline void start() {
   // The fastest rate. QEMU does not wait for bits, but for the pause after which fewer bytes than
@@ -120,6 +122,12 @@ constexpr uintptr_t kClaim = kPlic + 0x200004;
 constexpr uint32_t kMachineExternal = 1U << 11;   // in mie
 constexpr uint32_t kMachineInterrupts = 1U << 3;  // in mstatus
 
+inline void mask_interrupts() {
+  asm volatile("csrc mstatus, %0" ::"r"(kMachineInterrupts) : "memory");
+}
+inline void unmask_interrupts() {
+  asm volatile("csrs mstatus, %0" ::"r"(kMachineInterrupts) : "memory");
+}
 inline void enable_interrupts() {
   word_at(kPriority) = 1;
   word_at(kEnable) = 1U << kUartSource;
@@ -136,11 +144,11 @@ struct Claim {
 };
 template <typename Condition>
 void sleep_while(Condition condition) {
-  asm volatile("csrc mstatus, %0" ::"r"(kMachineInterrupts) : "memory");
+  mask_interrupts();
   while (condition()) {
     asm volatile("wfi\n csrs mstatus, %0\n csrc mstatus, %0" ::"r"(kMachineInterrupts) : "memory");
   }
-  asm volatile("csrs mstatus, %0" ::"r"(kMachineInterrupts) : "memory");
+  unmask_interrupts();
 }
 
 #else  // Xtensa

@@ -22,16 +22,22 @@ uint32_t after(uint32_t index) { return (index + 1) % kReceiveRingBytes; }
 #if !defined(__XTENSA__)
 namespace {
 
-// With the interrupt masked, or from it.
+// Whether the interrupt turned itself off, since the ring was full.
+volatile bool g_held = false;
+
+// With the interrupt masked, or from it. Registers are slow to ask: each time ends what QEMU has
+// translated.
 void drain() {
   while (uart::has_byte()) {
     const uint32_t head = ring().head;
     if (after(head) == ring().tail) {
       uart::enable_receive_interrupt(false);
-      break;
+      g_held = true;
+      return;
     }
     ring().bytes[head] = uart::take_byte();
     ring().head = after(head);
+    if (uart::kOneByte) return;  // the next one interrupts anew
   }
 }
 
@@ -49,13 +55,16 @@ UartStream::UartStream() {
   uart::enable_interrupts();
 }
 
-// Where the ring was full, the interrupt has turned itself off; and there is room again.
+// Takes up what had to wait while the ring was full: there is room again.
 void UartStream::resume() {
-  uart::enable_receive_interrupt(true);
-#if defined(__arm__)
-  // A CMSDK UART tells a byte when it arrives, and not again: one that had to wait is taken here.
+#if defined(__XTENSA__)
+  uart::enable_receive_interrupt(true);  // where it was on, nothing changes
+#else
+  if (!g_held) return;
+  g_held = false;
   uart::mask_interrupts();
-  drain();
+  uart::enable_receive_interrupt(true);
+  drain();  // a CMSDK UART tells a byte when it arrives, and not again
   uart::unmask_interrupts();
 #endif
 }

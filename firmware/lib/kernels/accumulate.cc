@@ -17,16 +17,22 @@ uint32_t largest_magnitude(const int32_t* g, uint32_t n) {
   return largest;
 }
 
-// rshift_round(a, n) for n >= 0 with what depends on n alone taken out of the loop.
+// A number of the same length in bits, 0 only if all are: one instruction a number less.
+uint32_t magnitude_bits(const int32_t* g, uint32_t n) {
+  uint32_t bits = 0;
+  for (uint32_t i = 0; i < n; ++i) bits |= magnitude(g[i]);
+  return bits;
+}
+
+// rshift_round(a, n) for n >= 0 without a branch: n - 1 places, then the last one, rounded up (a +
+// 1 would overflow for n = 1 and the largest int32, which is shifted by 17 at least). Shifting
+// everything out leaves 0 or -1, which rounds to 0.
 struct RoundingShift {
-  explicit RoundingShift(int32_t n) : dropped(n > 30), shift(dropped ? 0 : n) {}
-  int32_t operator()(int32_t a) const {
-    // Bit n - 1 of a rounds half up without overflow; nothing is dropped for n = 0.
-    const int32_t carry = shift > 0 ? (a >> (shift - 1)) & 1 : 0;
-    return dropped ? 0 : (a >> shift) + carry;
-  }
-  bool dropped;
-  int32_t shift;
+  explicit RoundingShift(int32_t n)
+      : first(n > 30 ? 31 : (n > 0 ? n - 1 : 0)), last(n > 0 ? 1 : 0) {}
+  int32_t operator()(int32_t a) const { return ((a >> first) + last) >> last; }
+  int32_t first;
+  int32_t last;
 };
 
 }  // namespace
@@ -56,7 +62,7 @@ void accumulate_row_ref(const int32_t* g, int32_t g_exponent, uint32_t n, int16_
 
 void accumulate_row(const int32_t* g, int32_t g_exponent, uint32_t n, int16_t* acc,
                     int16_t* exponent) {
-  const uint32_t largest = largest_magnitude(g, n);
+  const uint32_t largest = magnitude_bits(g, n);
   if (largest == 0) return;
   int32_t common = g_exponent + shift_up_to(bitlen(largest), 14);
   if (*exponent == kEmptyExponent) {
@@ -70,14 +76,14 @@ void accumulate_row(const int32_t* g, int32_t g_exponent, uint32_t n, int16_t* a
   if (own > common) common = own;
   const RoundingShift shift_acc(common - own);
   const RoundingShift shift_g(common - g_exponent);
-  int32_t lowest = 0;
-  int32_t highest = 0;
+  // Bits above the 15 of some sum, negative ones less 1 and turned round, so that -32768 counts.
+  int32_t bits = 0;
   for (uint32_t i = 0; i < n; ++i) {
     const int32_t sum = shift_acc(acc[i]) + shift_g(g[i]);
-    lowest = sum < lowest ? sum : lowest;
-    highest = sum > highest ? sum : highest;
+    const int32_t beyond = sum + (sum >> 31);
+    bits |= beyond ^ (beyond >> 31);
   }
-  const int32_t halve = (highest > 32767 || lowest < -32767) ? 1 : 0;
+  const int32_t halve = bits > 32767 ? 1 : 0;
   for (uint32_t i = 0; i < n; ++i) {
     const int32_t sum = shift_acc(acc[i]) + shift_g(g[i]);
     acc[i] = static_cast<int16_t>((sum + halve) >> halve);

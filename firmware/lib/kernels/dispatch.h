@@ -90,6 +90,11 @@ bool conv2d_s8_bwd_input_arm_dsp(const Conv2dShape& shape, const ErrorView& e_y,
 bool conv2d_s8_bwd_weight_arm_dsp(const Conv2dShape& shape, const ErrorView& e_y, const int8_t* x,
                                   int32_t x_zero_point, void* scratch, GradientSink sink,
                                   void* context);
+void relu_bwd_arm_dsp(const int8_t* e, const int8_t* y, uint32_t n, int32_t act_min,
+                      int32_t act_max, bool relu6, int8_t* out);
+void relu_bwd_arm_dsp(const int16_t* e, const int8_t* y, uint32_t n, int32_t act_min,
+                      int32_t act_max, bool relu6, int16_t* out);
+uint32_t error_magnitude_s16_arm_dsp(const int16_t* e, uint32_t n);
 #endif
 
 #if TBFT_KERNELS_LX7

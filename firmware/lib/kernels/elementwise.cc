@@ -146,11 +146,17 @@ void mask_bwd(const int16_t* e, const uint8_t* mask, uint32_t n, int16_t* out) {
 
 void relu_bwd(const int8_t* e, const int8_t* y, uint32_t n, int32_t act_min, int32_t act_max,
               bool relu6, int8_t* out) {
+#if TBFT_KERNELS_ARM_DSP
+  return relu_bwd_arm_dsp(e, y, n, act_min, act_max, relu6, out);
+#endif
   relu_any(e, y, n, act_min, act_max, relu6, out);
 }
 
 void relu_bwd(const int16_t* e, const int8_t* y, uint32_t n, int32_t act_min, int32_t act_max,
               bool relu6, int16_t* out) {
+#if TBFT_KERNELS_ARM_DSP
+  return relu_bwd_arm_dsp(e, y, n, act_min, act_max, relu6, out);
+#endif
   relu_any(e, y, n, act_min, act_max, relu6, out);
 }
 
@@ -164,6 +170,9 @@ int32_t error_add(const ErrorView& a, int32_t a_exponent, const ErrorView& b, in
 }
 
 uint32_t error_magnitude_s16(const int16_t* e, uint32_t n) {
+#if TBFT_KERNELS_ARM_DSP
+  return error_magnitude_s16_arm_dsp(e, n);
+#endif
   int32_t largest = 0;
   for (uint32_t i = 0; i < n; ++i) {
     const int32_t size = e[i] < 0 ? -e[i] : e[i];
