@@ -15,7 +15,7 @@ residual. In between, as both clocks are smooth, it is off by no more than at it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,7 @@ from energy.clock import Alignment, ClockMap, Floats, Ints, unwrap_us
 from energy.edge_match import Matcher
 from energy.errors import AlignmentError
 from energy.samples import Sampling, TraceChunk
-from energy.session import Phase, PhaseEvent
+from energy.session import Phase
 
 MAX_DRIFT = 300e-6
 LATENCY_S = 20e-6
@@ -84,18 +84,22 @@ class EdgeCollector:
         return Edges(*(np.concatenate(column) for column in zip(*self._parts, strict=True)))
 
 
-def board_times(events: Sequence[PhaseEvent]) -> tuple[Floats, Floats]:
-    """Start and stop of `events` in s of the board's clock from the first start on, unwrapped."""
-    if not events:
+def board_times(start_us: Ints, stop_us: Ints) -> tuple[Floats, Floats]:
+    """Start and stop of events in s of the board's clock from the first start on, unwrapped.
+
+    `start_us`, `stop_us`: int64 (n,), in µs, of 32 bits or more.
+    """
+    if len(start_us) == 0:
         return np.zeros(0), np.zeros(0)
-    starts = unwrap_us(np.array([event.t_start_us for event in events], dtype=np.int64))
-    spans = np.array([event.t_stop_us - event.t_start_us for event in events], dtype=np.int64)
-    starts = (starts - starts[0]).astype(np.float64) * 1e-6
-    return starts, starts + (spans % (1 << 32)).astype(np.float64) * 1e-6
+    starts = unwrap_us(start_us)
+    start_s = (starts - starts[0]).astype(np.float64) * 1e-6
+    return start_s, start_s + ((stop_us - start_us) % (1 << 32)).astype(np.float64) * 1e-6
 
 
 def align_by_trigger(
-    events: Sequence[PhaseEvent],
+    phases: Ints,
+    start_us: Ints,
+    stop_us: Ints,
     edges: Edges,
     *,
     rate_hz: float,
@@ -105,11 +109,11 @@ def align_by_trigger(
 ) -> Alignment:
     """The map from the board's clock (s after the first event's start) to the trace's.
 
-    `near_s`: where in the trace the first event can be at all (s), if that is known. Raises
+    `phases` (values of `Phase`), `start_us`, `stop_us` (board clock): int64 (n,), of the events in
+    order. `near_s`: where in the trace the first event can be at all (s), if that is known. Raises
     `AlignmentError` where there are no edges or they do not fit the events.
     """
-    start_s, stop_s = board_times(events)
-    phases = np.array([int(event.phase) for event in events], dtype=np.int64)
+    start_s, stop_s = board_times(start_us, stop_us)
     if len(edges.index) == 0:
         raise AlignmentError(
             "the trace has no edge on its trigger lines, expected one at every phase of the board; "
@@ -137,7 +141,7 @@ def align_by_trigger(
     if pairs is None:
         raise AlignmentError(
             f"the trigger edges of the trace ({len(edges.index):,}) do not fit the board's "
-            f"{len(events):,} phase events: trace and run do not belong together, or the trigger "
+            f"{len(phases):,} phase events: trace and run do not belong together, or the trigger "
             "lines are wired in another order; expected line 0 on trigger pin 0, and so on"
         )
     board_s, trace_s = expected_s[pairs.expected], observed_s[pairs.observed]

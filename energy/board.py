@@ -2,39 +2,46 @@
 
 The files are `energy/boards/NAME.toml`. Every number is a table with `value`, optional `min` and
 `max`, and its `source`; a number that was not measured for this firmware says `assumed = true` and
-the `reason`. Nothing is taken from a file that does not say where it comes from.
+the `reason`. Nothing is taken from a file that does not say where it comes from. How the text is
+read is in `energy.board_file`.
 """
 
 from __future__ import annotations
 
-import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
+from energy.board_file import Quantity, read_board
 from energy.errors import BoardError
 from energy.session import Phase, PhaseEvent
 
+__all__ = ["COSTS", "CPUS", "Board", "Quantity", "SpanModel", "board_names", "load_board"]
+
+CPUS = ("lx7", "rv32", "m4", "m7")
+"""Emulated CPUs whose instructions are counted: `qemu://NAME`."""
 COSTS = (
-    "cycles_per_mac",
-    "cycles_per_element",
+    "cycles_per_instruction",
+    "instructions_per_mac_forward",
+    "instructions_per_mac_backward",
+    "instructions_per_element_forward",
+    "instructions_per_element_backward",
+    "instructions_per_update",
     "seconds_per_flash_byte",
     "seconds_per_wire_byte",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Quantity:
-    """One number of a board description: `low <= value <= high`, in the unit its name says."""
-
-    value: float
-    low: float
-    high: float
-    source: str
-    assumed: bool
-    reason: str
+COMPUTING = (
+    Phase.FROZEN_FORWARD,
+    Phase.TRAIN_FORWARD,
+    Phase.BACKWARD,
+    Phase.UPDATE,
+    Phase.COMMIT,
+    Phase.INFER,
+)
+"""Phases whose time is the CPU's: in the others it waits, and a counter would count the waiting."""
+Which = Literal["value", "low", "high"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +57,14 @@ class SpanModel:
 
 @dataclass(frozen=True)
 class Board:
-    """A validated description. `costs`: by the names in `COSTS`; `states`: current in A."""
+    """A validated description. `costs`: by the names in `COSTS`; `states`: current in A.
+
+    `cpu`: the emulated CPU with the same instruction set, or '' where there is none.
+    """
 
     name: str
     title: str
+    cpu: str
     supply_v: Quantity
     clock_hz: Quantity
     costs: Mapping[str, Quantity]
@@ -61,7 +72,7 @@ class Board:
     phases: Mapping[Phase, str]
 
     def quantities(self) -> dict[str, Quantity]:
-        """Every number by its dotted name in the file: `cost.cycles_per_mac`, `state.idle`."""
+        """Every number by its dotted name in the file: `cost.instructions_per_update`, `state.idle`."""
         named = {"supply_v": self.supply_v, "clock_hz": self.clock_hz}
         named |= {f"cost.{name}": quantity for name, quantity in self.costs.items()}
         return named | {f"state.{name}": quantity for name, quantity in self.states.items()}
@@ -70,28 +81,46 @@ class Board:
         """Current in A while the board is in `phase`."""
         return self.states[self.phases[phase]]
 
-    def model(self, event: PhaseEvent) -> SpanModel:
+    def model(self, event: PhaseEvent, cpu: str = "") -> SpanModel:
         """Duration and energy of the work of `event` on this board; its clock times are not used.
 
-        Work classes add up: a span that moves bytes and computes does one after the other.
+        `cpu`: the emulated CPU that counted `event.instructions`. Where it is this board's, they
+        count; else they are made from the work. Classes of work add up: a span that moves bytes and
+        computes does one after the other.
         """
         supply_v = self.supply_v.value
         current = self.current(event.phase)
-        duration_s = self._seconds(event, "value")
+        duration_s = self.seconds(event, "value", cpu)
         return SpanModel(
             duration_s=duration_s,
             current_a=current.value,
             energy_j=supply_v * current.value * duration_s,
-            energy_low_j=self.supply_v.low * current.low * self._seconds(event, "low"),
-            energy_high_j=self.supply_v.high * current.high * self._seconds(event, "high"),
+            energy_low_j=self.supply_v.low * current.low * self.seconds(event, "low", cpu),
+            energy_high_j=self.supply_v.high * current.high * self.seconds(event, "high", cpu),
         )
 
-    def _seconds(self, event: PhaseEvent, which: str) -> float:
+    def instructions(self, event: PhaseEvent, which: Which = "value") -> float:
+        """Instructions that the work of `event` takes on this board's CPU."""
+        way = "backward" if event.phase is Phase.BACKWARD else "forward"
+        work = {
+            f"instructions_per_mac_{way}": event.macs,
+            f"instructions_per_element_{way}": event.elements - event.updates,
+            "instructions_per_update": event.updates,
+        }
+        return sum(
+            count * float(getattr(self.costs[name], which)) for name, count in work.items() if count
+        )
+
+    def seconds(self, event: PhaseEvent, which: Which = "value", cpu: str = "") -> float:
+        """Duration of the work of `event`, with all costs at their `value`, `low` or `high`."""
         costs = {name: float(getattr(quantity, which)) for name, quantity in self.costs.items()}
-        cycles = event.macs * costs["cycles_per_mac"]
-        cycles += event.elements * costs["cycles_per_element"]
+        counted = bool(self.cpu) and cpu == self.cpu and event.phase in COMPUTING
+        if counted and event.instructions > 0:
+            instructions = float(event.instructions)
+        else:
+            instructions = self.instructions(event, which)
         return (
-            cycles / self.clock_hz.value
+            instructions * costs["cycles_per_instruction"] / self.clock_hz.value
             + event.flash_bytes * costs["seconds_per_flash_byte"]
             + event.wire_bytes * costs["seconds_per_wire_byte"]
         )
@@ -112,6 +141,11 @@ def load_board(name_or_path: str) -> Board:
 
     Raises `BoardError`: unknown name, unreadable file, or a description that is not whole.
     """
+    return parse_board(*board_text(name_or_path))
+
+
+def board_text(name_or_path: str) -> tuple[str, str, str]:
+    """Text of a description, the name that it must have, and what errors call it."""
     if name_or_path.endswith(".toml"):
         path = Path(name_or_path)
         try:
@@ -121,102 +155,26 @@ def load_board(name_or_path: str) -> Board:
                 f"the board description {name_or_path!r} cannot be read ({exc}); "
                 "give the path of a TOML file"
             ) from exc
-        return parse_board(text, path.stem, name_or_path)
+        return text, path.stem, name_or_path
     if name_or_path not in board_names():
         raise BoardError(
             f"there is no board called {name_or_path!r}; expected one of "
             f"{', '.join(board_names())}, or the path of a .toml file"
         )
     resource = resources.files("energy") / "boards" / f"{name_or_path}.toml"
-    return parse_board(resource.read_text(encoding="utf-8"), name_or_path, resource.name)
+    return resource.read_text(encoding="utf-8"), name_or_path, resource.name
 
 
 def parse_board(text: str, stem: str, where: str) -> Board:
     """Validate the TOML `text`; `stem` is the name it must have, `where` is named in errors."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        raise BoardError(f"{where}: not valid TOML ({exc}); correct that line") from exc
-    _only(table, {"name", "title", "supply_v", "clock_hz", "cost", "state", "phases"}, where, "")
-    if table.get("name") != stem:
-        raise BoardError(f"{where}: name is {table.get('name')!r}, expected {stem!r} as the file's")
-    title = table.get("title")
-    if not isinstance(title, str) or not title:
-        raise BoardError(f"{where}: title is missing; expected a line that describes the board")
-    cost = _table(table, "cost", where)
-    _only(cost, set(COSTS), where, "cost.")
-    state = _table(table, "state", where)
-    states = {name: _quantity(state, name, where, "state.") for name in state}
+    file = read_board(text, stem, where, costs=COSTS, cpus=CPUS)
     return Board(
         name=stem,
-        title=title,
-        supply_v=_quantity(table, "supply_v", where, ""),
-        clock_hz=_quantity(table, "clock_hz", where, ""),
-        costs={name: _quantity(cost, name, where, "cost.") for name in COSTS},
-        states=states,
-        phases=_phases(_table(table, "phases", where), states, where),
+        title=file.title,
+        cpu=file.cpu,
+        supply_v=file.supply_v,
+        clock_hz=file.clock_hz,
+        costs=file.costs,
+        states=file.states,
+        phases=file.phases,
     )
-
-
-def _phases(
-    table: Mapping[str, object], states: Mapping[str, Quantity], where: str
-) -> dict[Phase, str]:
-    _only(table, {phase.label for phase in Phase}, where, "phases.")
-    phases: dict[Phase, str] = {}
-    for phase in Phase:
-        state = table.get(phase.label)
-        if not isinstance(state, str) or state not in states:
-            raise BoardError(
-                f"{where}: phases.{phase.label} is {state!r}, expected one of the states "
-                f"{', '.join(sorted(states)) or '(none given)'}"
-            )
-        phases[phase] = state
-    return phases
-
-
-def _quantity(table: Mapping[str, object], key: str, where: str, prefix: str) -> Quantity:
-    name = f"{prefix}{key}"
-    entry = table.get(key)
-    if not isinstance(entry, dict):
-        raise BoardError(f"{where}: {name} is missing; expected a table with value and source")
-    _only(entry, {"value", "min", "max", "source", "assumed", "reason"}, where, f"{name}.")
-    value = _number(entry.get("value"), f"{name}.value", where)
-    low = _number(entry.get("min", value), f"{name}.min", where)
-    high = _number(entry.get("max", value), f"{name}.max", where)
-    if not low <= value <= high:
-        raise BoardError(
-            f"{where}: {name} has min {low:g}, value {value:g}, max {high:g}; "
-            "expected min <= value <= max"
-        )
-    source = entry.get("source")
-    if not isinstance(source, str) or not source.strip():
-        raise BoardError(f"{where}: {name}.source is missing; say where the number comes from")
-    assumed = entry.get("assumed", False)
-    reason = entry.get("reason", "")
-    if not isinstance(assumed, bool) or not isinstance(reason, str):
-        raise BoardError(f"{where}: {name} needs assumed = true or false and reason as text")
-    if assumed and not reason.strip():
-        raise BoardError(f"{where}: {name} is assumed without a reason; say why in reason")
-    return Quantity(value, low, high, source, assumed, reason)
-
-
-def _number(value: object, name: str, where: str) -> float:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not value > 0:  # type: ignore[arg-type,operator]
-        raise BoardError(f"{where}: {name} is {value!r}, expected a finite number above 0")
-    return float(value)  # type: ignore[arg-type]
-
-
-def _table(table: Mapping[str, object], key: str, where: str) -> Mapping[str, object]:
-    entry = table.get(key)
-    if not isinstance(entry, dict):
-        raise BoardError(f"{where}: the table [{key}] is missing; see boards/terracorder.toml")
-    return entry
-
-
-def _only(table: Mapping[str, object], known: set[str], where: str, prefix: str) -> None:
-    unknown = sorted(set(table) - known)
-    if unknown:
-        raise BoardError(
-            f"{where}: {prefix}{unknown[0]} is not known; expected {', '.join(sorted(known))}"
-        )

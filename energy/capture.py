@@ -7,26 +7,28 @@ run folder `trace.parquet`, `windows.parquet`, `energy.json`, `energy.png` and, 
 
 from __future__ import annotations
 
-import signal
+import secrets
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 from rich.console import Console
 
-from energy import plot, report
 from energy.board import Board, board_names, load_board
-from energy.errors import EnergyError
+from energy.ending import end_well
+from energy.errors import EnergyError, ProbeError
+from energy.finish import Finisher
 from energy.live import LiveView
+from energy.probes import MODEL, Probe, ProbeOptions
 from energy.probes.model import DEFAULT_RATE_HZ, MAX_SAMPLES, ModelProbe
-from energy.probes.registry import choose_probe
-from energy.session import find_plugin
-from energy.summary import build_summary, integrate_windows, write_summary
-from energy.trace import TraceReader, TraceWriter
-from energy.trace_csv import export_csv
-from energy.units import si
+from energy.probes.registry import BOARD_SENSOR, ENTRIES, Choice, choose_probe, create_probe
+from energy.recording import Recording
+from energy.session import SessionPlugin, find_plugin
+
+__all__ = ["DEFAULT_PORT", "Captured", "capture", "end_well", "main"]
 
 DEFAULT_PORT = "native://"
 
@@ -53,7 +55,8 @@ class _Command(click.Command):
 Examples:
   python -m energy.capture --port native://
   python -m energy.capture --data cifar-flip --epochs 2 --csv
-  python -m energy.capture --board esp32 --data cifar-flip""",
+  python -m energy.capture --board esp32 --data cifar-flip
+  python -m energy.capture --port /dev/ttyUSB0 --probe ppk2 --voltage 3.7""",
 )
 @click.option(
     "--port",
@@ -65,8 +68,18 @@ Examples:
     "--probe",
     default="auto",
     show_default=True,
-    metavar="auto|model",
-    help="Where the current comes from; auto takes the model for emulated boards only.",
+    metavar="auto|NAME[:ADDRESS]",
+    help=f"Where the current comes from: {', '.join(ENTRIES)}; auto takes the model for emulated "
+    "boards and what is plugged in for others.",
+)
+@click.option(
+    "--voltage",
+    "voltage_v",
+    default=None,
+    type=click.FloatRange(min=0, min_open=True, max=60),
+    metavar="V",
+    help="The board's supply: set on an instrument that is the source, taken as given by one that "
+    "measures current only.",
 )
 @click.option(
     "--board",
@@ -79,18 +92,20 @@ Examples:
 @click.option(
     "--rate",
     "rate_hz",
-    default=DEFAULT_RATE_HZ,
-    show_default=True,
+    default=None,
     type=click.FloatRange(min=0, min_open=True),
-    help=f"Samples a second in the trace; lowered where it would exceed {MAX_SAMPLES:,} samples.",
+    metavar="HZ",
+    help="Samples a second.  [default: the instrument's; the model's is "
+    f"{DEFAULT_RATE_HZ:g}, lowered where the trace would exceed {MAX_SAMPLES:,} samples]",
 )
 @click.option("--csv", "csv_too", is_flag=True, help="Write trace.csv beside trace.parquet.")
 @click.argument("session_options", nargs=-1, type=click.UNPROCESSED, metavar="[SESSION OPTIONS]")
 def main(
     port: str,
     probe: str,
+    voltage_v: float | None,
     board_name: str,
-    rate_hz: float,
+    rate_hz: float | None,
     csv_too: bool,
     session_options: tuple[str, ...],
 ) -> None:
@@ -100,51 +115,157 @@ def main(
     and currents of a described board. Every file, table and picture says so. All options that are
     not listed here go to the session.
     """
-    choose_probe(probe, port)
     board = load_board(board_name)
-    capture(port, board, rate_hz, csv_too, session_options)
+    capture(
+        port,
+        board,
+        session_options,
+        probe=probe,
+        rate_hz=rate_hz,
+        voltage_v=voltage_v,
+        csv_too=csv_too,
+    )
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What a capture left: `summary` as in `energy.json`, and the run folder."""
+
+    summary: dict[str, object]
+    run_dir: Path
 
 
 def capture(
-    port: str, board: Board, rate_hz: float, csv_too: bool, options: tuple[str, ...]
-) -> dict[str, object]:
-    """Run one session on `port` and write its files; returns the summary (`energy.json`).
+    port: str,
+    board: Board,
+    options: Sequence[str],
+    *,
+    probe: str = "auto",
+    rate_hz: float | None = None,
+    voltage_v: float | None = None,
+    csv_too: bool = False,
+) -> Captured:
+    """Run one session on `port` and write its files.
 
-    Raises `EnergyError`, or `KeyboardInterrupt` after Ctrl-C; both after writing what there is.
+    `board` is what a model stands for; `options` go to the session; `voltage_v` in V, `rate_hz` in
+    samples a second. Raises `EnergyError`, or `KeyboardInterrupt` after Ctrl-C; both after writing
+    what there is.
     """
     console = Console()
-    if port == DEFAULT_PORT:
-        console.print("No board attached: the firmware runs as a process of this computer.")
-    console.print(f"The current is [bold]modelled[/] for {board.title}, not measured.")
-    probe = ModelProbe(board, rate_hz)
-    live = LiveView(probe, console)
+    choice = choose_probe(probe, port)
+    asked = ProbeOptions(choice.address, voltage_v, rate_hz, port, board)
+    device = create_probe(choice, asked)
+    _introduce(console, choice, port, board)
     plugin = find_plugin()
+    try:
+        return _run(device, plugin, port, options, board, csv_too, console)
+    except ProbeError as exc:
+        if probe == "auto" and choice.name == BOARD_SENSOR:
+            raise ProbeError(
+                f"{exc}. No instrument is plugged in either; plug one in or name it with --probe, "
+                "or use --probe model, whose figures are modelled from the board's work"
+            ) from exc
+        raise
+    finally:
+        device.close()
+
+
+def _introduce(console: Console, choice: Choice, port: str, board: Board) -> None:
+    if choice.name == MODEL:
+        if port == DEFAULT_PORT:
+            console.print("No board attached: the firmware runs as a process of this computer.")
+        console.print(f"The current is [bold]modelled[/] for {board.title}, not measured.")
+        return
+    for found in choice.found:
+        console.print(f"Plugged in: {found.title} (--probe {found.name}:{found.address})")
+    console.print(f"Current from the {choice.entry.title}: {choice.because}.", soft_wrap=True)
+
+
+def _run(
+    device: Probe,
+    plugin: SessionPlugin,
+    port: str,
+    options: Sequence[str],
+    board: Board,
+    csv_too: bool,
+    console: Console,
+) -> Captured:
     description: dict[str, str | int] = {}
     result: Mapping[str, object] = {}
-    summary: dict[str, object] = {}
+    recording: Recording | None = None
+    session_id = secrets.token_hex(8)
     complete = False
+    summary: dict[str, object] = {}
     try:
-        with live.progress, plugin.open_session(port, options) as session:
+        with plugin.open_session(port, options) as session:
             description = dict(session.describe())
-            _run_dir(description)
-            probe.open()
-            probe.start()
-            try:
-                result = session.run(live.on_event, live.on_progress)
-                complete = True
-            finally:
-                live.settle()
+            folder = _run_dir(description)
+            facts: dict[str, object] = {
+                "session": description,
+                "model": board.name,
+                "port": port,
+                "rate_hz": device.rate_hz,
+                "trigger_lines": device.capabilities.trigger_lines,
+            }
+            device.attach(session)
+            device.open()
+            recording = Recording(device, folder, facts)
+            live = LiveView(recording, console)
+            with live.progress:
+                recording.start(session_id)
+                try:
+                    result = session.run(live.on_event, live.on_progress)
+                    complete = True
+                finally:
+                    live.settle()
+                    # The instrument goes on until the board is done, not until its port is closed.
+                    recording.end({"session_id": session_id}, complete=complete)
     finally:
         # The session is closed and the board idle by now, however it ended.
-        if probe.duration_s > 0:
-            summary = _write(probe, complete, csv_too, description, result, console)
-        probe.close()
+        if recording is not None:
+            summary = _finish(
+                recording,
+                Finisher(
+                    recording.folder,
+                    console,
+                    session_id=session_id,
+                    session=description,
+                    result=result,
+                    complete=complete,
+                    csv_too=csv_too,
+                ),
+            )
+    recording.check()
     if not summary:
         raise EnergyError(
-            f"the session ended with {len(probe.windows)} phase events and no work in them, so "
+            f"the session ended with {recording.events} phase events and no work in them, so "
             "there is no energy to tell; expected a firmware that reports its phases and their "
             "work: update it and repeat"
         )
+    return Captured(summary, recording.folder)
+
+
+def _finish(recording: Recording, finisher: Finisher) -> dict[str, object]:
+    """Write the run's files; without anything to write, nothing is left but a measured trace.
+
+    An exception on its way is not replaced by what goes wrong here as a consequence.
+    """
+    ended_early = sys.exc_info()[1] is not None
+    summary: dict[str, object] = {}
+    try:
+        if isinstance(recording.probe, ModelProbe):
+            if recording.probe.duration_s > 0:
+                summary = finisher.modelled(recording.probe)
+        elif recording.recorder is not None:
+            lines = recording.probe.capabilities.trigger_lines
+            summary = finisher.measured(recording.log, lines, recording.arrivals())
+    except EnergyError:
+        if recording.events == 0:
+            recording.discard()
+        if not ended_early:
+            raise
+        return summary
+    recording.discard()
     return summary
 
 
@@ -158,89 +279,5 @@ def _run_dir(description: Mapping[str, object]) -> Path:
     return run_dir
 
 
-def _write(
-    probe: ModelProbe,
-    complete: bool,
-    csv_too: bool,
-    description: Mapping[str, object],
-    result: Mapping[str, object],
-    console: Console,
-) -> dict[str, object]:
-    run_dir = _run_dir(description)
-    info = probe.stop()
-    if probe.lowered:
-        console.print(
-            f"The trace is sampled at {si(info.rate_hz, 'S/s')} to stay within "
-            f"{MAX_SAMPLES:,} samples; the energies are summed exactly over the spans."
-        )
-    trace_path = run_dir / "trace.parquet"
-    with TraceWriter(trace_path, info, complete=complete) as writer:
-        for chunk in probe.read():
-            writer.write(chunk)
-    probe.windows.write_parquet(run_dir / "windows.parquet", info.kind)
-    reader = TraceReader(trace_path)
-    figures = integrate_windows(probe.windows, info, reader.chunks())
-    summary = build_summary(
-        probe.windows,
-        figures,
-        info,
-        probe.board,
-        samples=reader.samples,
-        gaps=reader.gaps,
-        complete=complete,
-        session=description,
-        result=result,
-    )
-    write_summary(run_dir / "energy.json", summary)
-    if csv_too:
-        export_csv(reader, run_dir / "trace.csv")
-    plot.draw(
-        run_dir / "energy.png",
-        probe.windows,
-        info.kind,
-        f"Energy of one fine-tuning session, {info.kind}",
-        _subheading(probe.board, description, complete),
-    )
-    console.print(report.render(summary))
-    names = ["trace.parquet", "windows.parquet", "energy.json", "energy.png"]
-    names += ["trace.csv"] if csv_too else []
-    console.print(f"Written to {run_dir}: {', '.join(names)}", soft_wrap=True)
-    return summary
-
-
-def _subheading(board: Board, description: Mapping[str, object], complete: bool) -> str:
-    facts = [str(description[key]) for key in ("blocks", "data") if description.get(key)]
-    if description.get("epochs"):
-        facts.append(f"{description['epochs']} epochs")
-    parts = [board.title, ", ".join(facts), "" if complete else "interrupted"]
-    return "\n".join(part for part in parts if part)
-
-
-def run_cli() -> None:
-    """The command line: exit status 0, 1 for an `EnergyError`, 2 for bad usage, 130 for Ctrl-C (or SIGTERM)."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        main(standalone_mode=False)
-    except click.exceptions.Exit as exc:
-        sys.exit(exc.exit_code)
-    except click.ClickException as exc:
-        exc.show()
-        sys.exit(exc.exit_code)
-    except EnergyError as exc:
-        click.echo(f"error: {exc}", err=True)
-        sys.exit(1)
-    except OSError as exc:
-        where = exc.filename or "a file of the capture"
-        click.echo(
-            f"error: {where} could not be written ({exc.strerror or exc}), expected a folder with room "
-            "that you may write into; make room or choose another one with --runs",
-            err=True,
-        )
-        sys.exit(1)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
-        sys.exit(130)
-
-
 if __name__ == "__main__":
-    run_cli()
+    sys.exit(end_well(main))

@@ -14,8 +14,9 @@ from rich.console import Console
 
 from energy import compare_view
 from energy.board import board_names, load_board
-from energy.capture import DEFAULT_PORT, capture, end_well
+from energy.capture import DEFAULT_PORT, capture
 from energy.comparison import DATA, FULL, METHODS, TARGETS, Outcome, Run, compare, run_of
+from energy.ending import end_well
 from energy.errors import EnergyError
 
 JSON, PICTURE = "compare.json", "compare.png"

@@ -18,6 +18,7 @@ from energy.clock import Floats, Ints
 _ANCHOR_EDGES = 48
 _MAX_CANDIDATES = 600
 _FINALISTS = 4  # per place
+_SURVIVE = 0.4  # of the candidates, whenever the edges looked at double
 _FOLLOW_S = 20.0
 _BLOCK_EDGES, _BLOCK_S = 64, 15.0
 
@@ -38,6 +39,7 @@ class _Candidate:
     anchor_s: float
     shift_s: float
     skew: float = 0.0
+    unsure: float = 0.0  # how far the skew may be off
     score: float = 0.0
 
     def at(self, board_s: Floats) -> Floats:
@@ -74,11 +76,7 @@ class Matcher:
         finalists: list[_Candidate] = []
         for first in sorted({0, (count - size) // 2, count - size}):
             anchor = slice(first, first + size)
-            candidates = self._votes(anchor)
-            for candidate in candidates:
-                self._follow(candidate, anchor)
-            candidates.sort(key=lambda candidate: -candidate.score)
-            finalists += candidates[:_FINALISTS]
+            finalists += self._follow(self._votes(anchor), anchor)
         results: list[tuple[float, Ints, Ints, Floats]] = []
         for candidate in finalists:
             pairs_e, pairs_o, residual = self._track(candidate)
@@ -122,7 +120,7 @@ class Matcher:
         until = np.searchsorted(shifts, shifts + width, side="right")
         votes = until - np.arange(len(shifts))
         found: list[_Candidate] = []
-        enough = max(2, int(0.4 * votes.max()))
+        enough = max(2, int(0.6 * votes.max()))
         taken = np.zeros(0)
         order = np.argsort(-votes, kind="stable")
         for k in order[votes[order] >= enough][: 40 * _MAX_CANDIDATES]:
@@ -130,34 +128,43 @@ class Matcher:
             if len(taken) and float(np.min(np.abs(taken - shift_s))) < width:
                 continue
             taken = np.append(taken, shift_s)
-            found.append(_Candidate(anchor_s, shift_s))
+            found.append(_Candidate(anchor_s, shift_s, unsure=self._drift))
             if len(found) >= _MAX_CANDIDATES:
                 break
         return found
 
-    def _follow(self, candidate: _Candidate, anchor: slice) -> None:
-        """Refine the line outwards from the anchor for some seconds; sets the score."""
+    def _follow(self, candidates: list[_Candidate], anchor: slice) -> list[_Candidate]:
+        """The best candidates, their lines refined outwards from the anchor for some seconds."""
         half_s = 0.5 * float(self._e[anchor][-1] - self._e[anchor][0])
-        reach_s, unsure = half_s / 4, self._drift
-        while True:
-            low, high = candidate.anchor_s - reach_s, candidate.anchor_s + reach_s
-            part = slice(*np.searchsorted(self._e, [low - 1e-9, high + 1e-9]).tolist())
-            tolerance_s = 2 * self._tight + unsure * reach_s
-            pairs_e, pairs_o, residual = self._pair(part, candidate.at(self._e[part]), tolerance_s)
-            if len(pairs_e) >= 4:
-                self._refit(candidate, self._e[pairs_e], self._o[pairs_o])
-                unsure = min(self._drift, 3 * self._tight / max(reach_s, 1e-9))
-            whole = reach_s >= max(_FOLLOW_S, half_s) or part == slice(0, len(self._e))
-            if whole:
-                break
+        reach_s = half_s
+        while self._drift * reach_s > 4 * self._tight and reach_s > half_s / 8:
+            reach_s /= 2
+        last = False
+        while candidates and not last:
+            last = reach_s >= max(_FOLLOW_S, half_s)
+            for candidate in candidates:
+                last = self._refine(candidate, reach_s) or last
+            if reach_s >= half_s:
+                candidates.sort(key=lambda candidate: -candidate.score)
+                del candidates[max(2 * _FINALISTS, int(_SURVIVE * len(candidates))) :]
             reach_s *= 2
+        return candidates[:_FINALISTS]
+
+    def _refine(self, candidate: _Candidate, reach_s: float) -> bool:
+        """Fit the line to the edges within `reach_s` of the anchor; whether these are all edges."""
+        low, high = candidate.anchor_s - reach_s, candidate.anchor_s + reach_s
+        part = slice(*np.searchsorted(self._e, [low - 1e-9, high + 1e-9]).tolist())
+        tolerance_s = 2 * self._tight + candidate.unsure * reach_s
+        pairs_e, pairs_o, residual = self._pair(part, candidate.at(self._e[part]), tolerance_s)
+        if len(pairs_e) >= 4:
+            self._refit(candidate, self._e[pairs_e], self._o[pairs_o])
+            candidate.unsure = min(self._drift, 3 * self._tight / max(reach_s, 1e-9))
         # What was seen where nothing was expected counts, before the session and after it too.
-        ends = candidate.at(np.array([low, high]))
-        seen = int(np.diff(np.searchsorted(self._o, ends))[0])
+        seen = int(np.diff(np.searchsorted(self._o, candidate.at(np.array([low, high]))))[0])
         good = float(np.sum(1.0 - np.minimum(np.abs(residual) / tolerance_s, 1.0) ** 2))
-        candidate.score = (
-            good - 0.5 * (seen - len(pairs_e)) - 0.5 * (part.stop - part.start - len(pairs_e))
-        )
+        number = part.stop - part.start
+        candidate.score = good - 0.5 * (seen - len(pairs_e)) - 0.5 * (number - len(pairs_e))
+        return bool(number == len(self._e))
 
     def _refit(self, candidate: _Candidate, board_s: Floats, trace_s: Floats) -> None:
         x, y = board_s - candidate.anchor_s, trace_s - board_s
@@ -269,4 +276,4 @@ class Matcher:
             chance += number * -np.expm1(-len(theirs) * 4 * self._tight / span_s)
         matched = len(pairs_e)
         enough = matched >= 0.5 * int(np.count_nonzero(inside)) and matched >= 0.3 * len(self._e)
-        return bool(enough and matched > chance + 3 * np.sqrt(chance) + 1)
+        return enough and matched > chance + 3.0 * float(np.sqrt(chance)) + 1.0

@@ -2,8 +2,8 @@
 
 One pass over the chunks, in memory that depends on the number of windows only. Energy is the
 integral of current times voltage; at a window's edge the part of the sample interval inside it is
-taken. A window that touches a gap, a lost sample (NaN), one over the instrument's range, or time outside
-the trace is invalid and has no energy (NaN): it is never made smaller.
+taken. A window that touches a gap, a lost sample (NaN), one over the instrument's range, or time
+outside the trace is invalid and has no energy (NaN): it is never made smaller.
 
 Each figure has a bound on what sampling can hide at the two edges (`uncertainty_j`): the interval
 that an edge cuts may owe its difference from its neighbours to either side of the edge. The bound
@@ -13,14 +13,16 @@ two sample periods is `coarse`, and its bound is at least its whole energy.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from energy.errors import EnergyError, TraceError
-from energy.trace import Flag, Sampling, TraceChunk
+from energy.errors import TraceError
+from energy.samples import Flag, Sampling, TraceChunk
+from energy.saving import EnergyValue, Saving, energy_saving
+
+__all__ = ["EnergyValue", "Saving", "WindowFigures", "WindowIntegrator", "energy_saving"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -236,15 +238,3 @@ class WindowIntegrator:
     def total_energy_j(self) -> float:
         """Integral over everything fed so far that is not lost (call after `finish`)."""
         return self._energy
-
-
-def energy_saving(full_j: float, block_j: float) -> float:
-    """`ES = (E_FFT - E_TBFT) / E_FFT`: the share of full fine-tuning's energy that is saved.
-
-    `full_j` (above 0) and `block_j` (not negative) in J, both finite, else `EnergyError`.
-    """
-    if not (math.isfinite(full_j) and full_j > 0):
-        raise EnergyError(f"the energy of full fine-tuning is {full_j!r} J, expected more than 0")
-    if not (math.isfinite(block_j) and block_j >= 0):
-        raise EnergyError(f"the energy of block fine-tuning is {block_j!r} J, expected 0 or more")
-    return (full_j - block_j) / full_j

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,7 @@ EVENT_JOURNAL = "events.journal"
 BATCH_SAMPLES = 1 << 15
 _INFO = b"tbft.trace.info"
 _EVENTS_FORMAT = "tbft-events-1"
+_COLUMNS = tuple(field.name for field in fields(PhaseEvent))
 _UNITS = {"sample_index": "1", "current_a": "A", "voltage_v": "V", "trigger": "bits"}
 _UNITS["flags"] = "bits"
 
@@ -139,14 +141,13 @@ class EventJournal:
                 f"{path} holds a recording that was never finished; "
                 f"recover it with `python -m energy.recover {path.parent}` first"
             ) from exc
-        self._file.write(json.dumps({"format": _EVENTS_FORMAT, **run}) + "\n")
+        head = {"format": _EVENTS_FORMAT, "columns": [*_COLUMNS, "host_s"], **run}
+        self._file.write(json.dumps(head) + "\n")
 
     def write(self, event: PhaseEvent, host_s: float) -> None:
         """Append `event`, which arrived at `host_s` of the host's monotonic clock."""
         self.events += 1
-        work = (event.macs, event.elements, event.flash_bytes, event.wire_bytes)
-        span = (int(event.phase), event.t_start_us, event.t_stop_us)
-        row = (*span, *work, event.sample, event.epoch, round(host_s, 6))
+        row = [int(getattr(event, name)) for name in _COLUMNS] + [round(host_s, 6)]
         self._file.write(json.dumps(row, separators=(",", ":")) + "\n")
 
     def close(self) -> None:
@@ -154,18 +155,17 @@ class EventJournal:
         self._file.close()
 
 
-def read_events(path: Path) -> tuple[dict[str, object], list[tuple[PhaseEvent, float]]]:
+def read_events(path: Path) -> tuple[dict[str, Any], list[tuple[PhaseEvent, float]]]:
     """The run's line and its events with their arrival; a last line that broke off is left out."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
         run = json.loads(lines[0])
         if run.pop("format") != _EVENTS_FORMAT:
             raise ValueError("another format")
+        if run.pop("columns") != [*_COLUMNS, "host_s"]:
+            raise ValueError("other columns")
         whole = [json.loads(line) for line in lines[1:-1]]
-        events = [
-            (PhaseEvent(Phase(row[0]), *(int(value) for value in row[1:9])), float(row[9]))
-            for row in whole
-        ]
+        events = [(PhaseEvent(Phase(row[0]), *row[1:-1]), float(row[-1])) for row in whole]
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as exc:
         raise TraceError(
             f"{path} is no journal of phase events, or is damaged inside ({exc}); "

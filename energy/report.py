@@ -39,9 +39,10 @@ def render(summary: Mapping[str, Any]) -> RenderableType:
 
 def _cells(figures: Mapping[str, Any]) -> list[str]:
     low_j, high_j = figures["energy_range_j"]
+    known = low_j is not None and high_j is not None and low_j < high_j
     return [
         si(figures["energy_j"], "J"),
-        f"{si(low_j, 'J')} … {si(high_j, 'J')}" if low_j < high_j else "",
+        f"{si(low_j, 'J')} … {si(high_j, 'J')}" if known else "",
         duration(figures["duration_s"]),
         si(figures["mean_a"], "A") if figures["duration_s"] > 0 else "–",
         f"{figures['count']:,}",
@@ -58,22 +59,7 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
             f"Fine-tuning took {si(step_j, 'J')} per training sample and epoch ({kind}; "
             f"{summary['training_steps']:,} of them)."
         )
-    from_trace = total["from_trace"]
-    if from_trace["energy_j"] is None:
-        lines.append(
-            f"{from_trace['invalid_windows']:,} windows touch a gap of the trace and are invalid: "
-            "their energy cannot be told from the trace."
-        )
-    elif total["energy_j"] > 0:
-        apart = abs(from_trace["energy_j"] - total["energy_j"]) / total["energy_j"]
-        hidden = from_trace["sampling_uncertainty_j"] / total["energy_j"]
-        coarse = from_trace["coarse_windows"]
-        lines.append(
-            f"The recorded trace ({si(trace['rate_hz'], 'S/s')}, {trace['samples']:,} samples) "
-            f"integrates to {si(from_trace['energy_j'], 'J')}, {100 * apart:.2g} % apart from the "
-            f"sum over the spans; sampling can hide up to {100 * hidden:.2g} %"
-            + (f" ({coarse:,} windows are shorter than two samples)." if coarse else ".")
-        )
+    lines += _measured(summary) if kind == "measured" else _cross_check(trace, total)
     if kind == "modelled":
         assumed = sum(entry["assumed"] for entry in summary["board"]["quantities"].values())
         lines.append(
@@ -89,4 +75,61 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
         )
     elif not summary["complete"]:
         lines.append("The session did not run to its end: these are the figures up to there.")
+    return lines
+
+
+def _cross_check(trace: Mapping[str, Any], total: Mapping[str, Any]) -> list[str]:
+    """The model's trace against the sum over its spans."""
+    from_trace = total["from_trace"]
+    if from_trace["energy_j"] is None:
+        return [
+            f"{from_trace['invalid_windows']:,} windows touch a gap of the trace and are invalid: "
+            "their energy cannot be told from the trace."
+        ]
+    if not total["energy_j"] > 0:
+        return []
+    apart = abs(from_trace["energy_j"] - total["energy_j"]) / total["energy_j"]
+    hidden = from_trace["sampling_uncertainty_j"] / total["energy_j"]
+    coarse = from_trace["coarse_windows"]
+    return [
+        f"The recorded trace ({si(trace['rate_hz'], 'S/s')}, {trace['samples']:,} samples) "
+        f"integrates to {si(from_trace['energy_j'], 'J')}, {100 * apart:.2g} % apart from the "
+        f"sum over the spans; sampling can hide up to {100 * hidden:.2g} %"
+        + (f" ({coarse:,} windows are shorter than two samples)." if coarse else ".")
+    ]
+
+
+def _measured(summary: Mapping[str, Any]) -> list[str]:
+    """What a measured run's figures are worth."""
+    trace, total, alignment = summary["trace"], summary["total"], summary["alignment"]
+    accuracy, from_trace = summary["accuracy"], total["from_trace"]
+    how = {
+        "trigger": f"by {alignment['edges_matched']:,} of {alignment['edges_expected']:,} trigger "
+        f"edges, drift {alignment['drift_ppm']:+.1f} ppm",
+        "given": "the samples carry the board's own times",
+        "host_arrival": alignment["note"],
+    }[alignment["method"]]
+    word = "within" if alignment["error_is_bound"] else "to about"
+    lines = [
+        f"Measured with {summary['probe']} at {si(trace['rate_hz'], 'S/s')}, {trace['samples']:,} "
+        f"samples; the board's clock is aligned {word} {si(alignment['error_s'], 's')} ({how}).",
+        f"Range: gain {100 * accuracy['gain_error']:.2g} %, offset {si(accuracy['offset_a'], 'A')} "
+        f"({accuracy['source'] or 'no source given'}), sampling and alignment.",
+    ]
+    if summary["idle"]:
+        lines.append(
+            f"Idle takes {si(summary['idle']['power_w'], 'W')}; above it the phases took "
+            f"{si(total['above_idle_j'], 'J')}."
+        )
+    if from_trace["invalid_windows"]:
+        filled = from_trace["estimated"]
+        lines.append(
+            f"{from_trace['invalid_windows']:,} windows ({si(from_trace['invalid_s'], 's')}) touch a "
+            "gap or a sample over range and are invalid: "
+            + (
+                "sums take the mean of their phase for them, the ranges cover it."
+                if filled
+                else "sums with them cannot be told (–)."
+            )
+        )
     return lines

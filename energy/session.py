@@ -67,6 +67,8 @@ class PhaseEvent:
     `wire_bytes`: bytes that crossed the port in the span.
     `sample`: 0-based index of the sample within its epoch, or -1 where none applies.
     `epoch`: 0-based epoch, or -1 outside training (evaluation before and after, loading).
+    `updates`: those of `elements` that are weights rewritten.
+    `instructions`: executed in the span, by the counter of an emulated CPU; 0 where none counts.
     """
 
     phase: Phase
@@ -78,6 +80,8 @@ class PhaseEvent:
     wire_bytes: int = 0
     sample: int = -1
     epoch: int = -1
+    updates: int = 0
+    instructions: int = 0
 
 
 OnEvent = Callable[[PhaseEvent], None]

@@ -1,7 +1,8 @@
 """The figures of one capture: per phase, per epoch, per group; written as JSON.
 
-Two figures stand side by side for each phase: the exact sum over the spans of the model, and the
-integral of the recorded trace over the same windows. They must agree within what sampling hides.
+Modelled: two figures stand side by side for each phase, the exact sum over the spans of the model
+and the integral of the recorded trace over the same windows. They must agree within what sampling
+hides. Measured: the integral of the trace is all there is, with what bounds it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 from energy.board import Board
 from energy.errors import TraceError
 from energy.integrate import WindowFigures, WindowIntegrator
+from energy.measured import Measurement
+from energy.measured_summary import measured_facts, measured_figures
 from energy.session import Phase
 from energy.trace import Gap, TraceChunk, TraceInfo
 from energy.windows import WindowLog
@@ -45,15 +48,26 @@ def build_summary(
     log: WindowLog,
     figures: WindowFigures,
     info: TraceInfo,
-    board: Board,
+    board: Board | None,
     *,
     samples: int,
     gaps: list[Gap],
     complete: bool,
     session: Mapping[str, object],
     result: Mapping[str, object],
+    measurement: Measurement | None = None,
 ) -> dict[str, object]:
-    """Everything `energy.json` holds; energies in J, charge in C, currents in A, times in s."""
+    """Everything `energy.json` holds; energies in J, charge in C, currents in A, times in s.
+
+    `board`: the description that a model stands for; `measurement`: where an instrument stands
+    behind the figures, whose windows are those of `log` and `figures`.
+    """
+
+    def _figures(_log: WindowLog, _all: WindowFigures, mask: Mask) -> dict[str, object]:
+        if measurement is not None:
+            return measured_figures(measurement, mask)
+        return modelled_figures(log, figures, mask)
+
     phase = log.ints("phase")
     masks = {p.label: phase == p for p in Phase if bool(np.any(phase == p))}
     epoch = log.ints("epoch")
@@ -64,17 +78,19 @@ def build_summary(
     groups = _groups(phase)
     lost = result.get("events_lost", 0)
     events_lost = lost if isinstance(lost, int) and lost > 0 else 0
-    tuning_j = float(np.sum(log.floats("energy_j")[groups["fine_tuning"]]))
+    tuning = {name: _figures(log, figures, mask) for name, mask in groups.items()}
+    tuning_j = tuning["fine_tuning"]["energy_j"]
     return {
         "format": FORMAT,
         "kind": info.kind,
         "note": "Every figure here is modelled from the work the board reported, not measured."
         if info.kind == "modelled"
-        else "Figures of an instrument.",
+        else "Every energy and current here is measured by an instrument.",
+        "session_id": info.provenance.get("session_id", ""),
         "complete": complete and not events_lost,
         "events_lost": events_lost,
         "probe": info.probe,
-        "board": _board(board),
+        "board": _board(board) if board is not None else _named(session),
         "session": _plain(session),
         "metrics": _plain(result),
         "trace": {
@@ -82,16 +98,21 @@ def build_summary(
             "samples": samples,
             "sampling": info.sampling,
             "gaps": [[gap.first_index, gap.count] for gap in gaps],
+            "provenance": dict(info.provenance),
         },
+        **(measured_facts(measurement, info) if measurement is not None else {}),
         "total": _figures(log, figures, everything),
-        "groups": {name: _figures(log, figures, mask) for name, mask in groups.items()},
+        "groups": tuning,
         "phases": {name: _figures(log, figures, mask) for name, mask in masks.items()},
         "epochs": [
             {"epoch": int(e), **_figures(log, figures, (epoch == e) & groups["fine_tuning"])}
             for e in np.unique(epoch[groups["fine_tuning"] & (epoch >= 0)])
         ],
         "training_steps": steps,
-        "energy_per_training_step_j": tuning_j / steps if steps else None,
+        "energy_per_training_step_j": tuning_j / steps
+        if steps and isinstance(tuning_j, float)
+        else None,
+        "training_samples": sample_figures(log, trained),
     }
 
 
@@ -109,7 +130,24 @@ def _groups(phase: NDArray[np.int64]) -> dict[str, Mask]:
     return {"fine_tuning": tuning, "evaluation": evaluation, "other": ~tuning & ~evaluation}
 
 
-def _figures(log: WindowLog, figures: WindowFigures, mask: Mask) -> dict[str, object]:
+def sample_figures(log: WindowLog, trained: Mask) -> dict[str, object] | None:
+    """Energy of a sample's forward and backward pass in J, over all samples and epochs."""
+    energy_j = log.floats("energy_j")[trained]
+    keys = np.stack([log.ints("epoch")[trained], log.ints("sample")[trained]])
+    if energy_j.size == 0:
+        return None
+    _, which = np.unique(keys, axis=1, return_inverse=True)
+    sums = np.bincount(which.ravel(), weights=energy_j)
+    sums = sums[np.isfinite(sums)]
+    if sums.size == 0:
+        return None
+    low, middle, high = (float(value) for value in np.percentile(sums, (5, 50, 95)))
+    spread = {"median_j": middle, "percentile_5_j": low, "percentile_95_j": high}
+    return {"count": int(sums.size), "mean_j": float(np.mean(sums)), **spread}
+
+
+def modelled_figures(log: WindowLog, figures: WindowFigures, mask: Mask) -> dict[str, object]:
+    """One entry of `energy.json`: sums over the spans in `mask`, and the trace's beside them."""
     duration_s = log.floats("stop_s")[mask] - log.floats("start_s")[mask]
     total_s = float(np.sum(duration_s))
     current_a = log.floats("current_a")[mask]
@@ -138,6 +176,12 @@ def _figures(log: WindowLog, figures: WindowFigures, mask: Mask) -> dict[str, ob
             "invalid_windows": int(np.count_nonzero(~figures.valid[mask])),
         },
     }
+
+
+def _named(session: Mapping[str, object]) -> dict[str, object]:
+    """What is known of a real board: what it says of itself."""
+    name = str(session.get("board", "") or "board")
+    return {"name": name, "title": name, "quantities": {}}
 
 
 def _board(board: Board) -> dict[str, object]:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from energy.errors import TraceError
-from energy.session import Phase
+from energy.session import Phase, PhaseEvent
 from energy.trace import Kind
 
 Floats = NDArray[np.float64]
@@ -28,7 +28,8 @@ class Window:
     """One span on the trace's clock, in seconds after sample 0, and its energy in J.
 
     `energy_j` with its range `energy_low_j … energy_high_j` is what a model says of the span; an
-    instrument's windows have NaN there until they are integrated.
+    instrument's windows have NaN there, and in their times, until trace and events are brought
+    together. `board_start_us`, `board_stop_us`: by the board's own clock.
     """
 
     phase: Phase
@@ -44,13 +45,21 @@ class Window:
     wire_bytes: int
     sample: int
     epoch: int
+    updates: int = 0
+    instructions: int = 0
+    board_start_us: int = 0
+    board_stop_us: int = 0
 
 
 _FLOATS = ("start_s", "stop_s", "current_a", "energy_j", "energy_low_j", "energy_high_j")
-_INTS = ("phase", "macs", "elements", "flash_bytes", "wire_bytes", "sample", "epoch")
+_INTS = (
+    *("phase", "macs", "elements", "flash_bytes", "wire_bytes", "sample", "epoch"),
+    *("updates", "instructions", "board_start_us", "board_stop_us"),
+)
 _UNITS = {"start_s": "s", "stop_s": "s", "current_a": "A", "macs": "1", "elements": "1"}
 _UNITS |= {"energy_j": "J", "energy_low_j": "J", "energy_high_j": "J"}
-_UNITS |= {"flash_bytes": "B", "wire_bytes": "B"}
+_UNITS |= {"board_start_us": "us", "board_stop_us": "us"}
+_UNITS |= {"updates": "1", "instructions": "1", "flash_bytes": "B", "wire_bytes": "B"}
 
 
 class WindowLog:
@@ -78,8 +87,47 @@ class WindowLog:
         """A copy of the int64 column `name` (`phase` holds values of `Phase`)."""
         return np.array(self._ints[name], dtype=np.int64)
 
-    def write_parquet(self, path: Path, kind: Kind) -> None:
-        """Write all columns; the file's metadata and the names of energies carry `kind`."""
+    def add_event(self, event: PhaseEvent) -> Window:
+        """Add `event` as a window whose place in the trace is not known yet."""
+        nan = float("nan")
+        window = Window(
+            event.phase, nan, nan, nan, nan, nan, nan,
+            macs=event.macs,
+            elements=event.elements,
+            flash_bytes=event.flash_bytes,
+            wire_bytes=event.wire_bytes,
+            sample=event.sample,
+            epoch=event.epoch,
+            updates=event.updates,
+            instructions=event.instructions,
+            board_start_us=event.t_start_us,
+            board_stop_us=event.t_stop_us,
+        )  # fmt: skip
+        self.append(window)
+        return window
+
+    def replaced(self, **columns: Floats) -> WindowLog:
+        """A copy with other float64 columns, each of shape (w,)."""
+        copy = WindowLog()
+        copy._ints = {name: array("q", values) for name, values in self._ints.items()}
+        copy._floats = {
+            name: array("d", columns.get(name, np.asarray(values)))
+            for name, values in self._floats.items()
+        }
+        return copy
+
+    def selected(self, mask: NDArray[np.bool_]) -> WindowLog:
+        """A copy with the windows of `mask`, bool (w,)."""
+        copy = WindowLog()
+        copy._floats = {name: array("d", self.floats(name)[mask]) for name in _FLOATS}
+        copy._ints = {name: array("q", self.ints(name)[mask].tolist()) for name in _INTS}
+        return copy
+
+    def write_parquet(self, path: Path, kind: Kind, session_id: str = "") -> None:
+        """Write all columns; the file's metadata and the names of energies carry `kind`.
+
+        `session_id` says which trace they belong to.
+        """
         columns: dict[str, pa.Array] = {
             "phase": pa.array([Phase(p).label for p in self._ints["phase"]]).dictionary_encode()
         }
@@ -89,7 +137,8 @@ class WindowLog:
         for name, column in columns.items():
             shown = f"{name}_{kind}" if name.startswith(("energy", "current")) else name
             fields.append(pa.field(shown, column.type, metadata={"unit": _UNITS.get(name, "")}))
-        schema = pa.schema(fields, metadata={"kind": kind, "format": "tbft-windows-1"})
+        meta = {"kind": kind, "format": "tbft-windows-1", "session_id": session_id}
+        schema = pa.schema(fields, metadata=meta)
         temporary = path.with_name(f".{path.name}.part")
         try:
             table = pa.Table.from_arrays(list(columns.values()), schema=schema)

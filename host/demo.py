@@ -14,7 +14,6 @@ from rich.table import Table
 
 from energy.board import load_board
 from energy.capture import capture
-from energy.probes.model import DEFAULT_RATE_HZ
 from host.cli import progress_bars, run_command
 from host.exporting import export_model
 from host.transport import DEFAULT_PORT
@@ -50,7 +49,7 @@ def main(epochs: int, train_images: int, seed: int) -> None:
         *("--artifact", str(EXPORT), "--data", "cifar-flip", "--data-source", "sample"),
         *("--epochs", str(epochs), "--train-images", str(train_images), "--seed", str(seed)),
     )
-    energy = capture(DEFAULT_PORT, load_board(BOARD), DEFAULT_RATE_HZ, False, options)
+    energy = capture(DEFAULT_PORT, load_board(BOARD), options).summary
     console.rule("3  Result")
     session: Any = energy["session"]
     folder = Path(session["run_dir"])

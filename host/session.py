@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import click
 
@@ -24,6 +25,9 @@ from host.tuning import TuneOptions, Tuning
 
 _TRAINING = (Phase.TRAIN_FORWARD, Phase.BACKWARD)
 _NO_INDEX = 255
+_QEMU = "qemu"
+_INSTRUCTION_NS = 64
+"""Virtual time of an instruction on the emulated boards: `-icount shift=6` of firmware/boards/*.json."""
 
 
 @click.command(add_help_option=False)
@@ -54,6 +58,8 @@ class BoardSession:
         self._device: Device | None = None
         self._sample = -1
         self._trained = 0
+        address = urlsplit(options.port)
+        self._cpu = address.netloc if address.scheme == _QEMU else ""
 
     def __enter__(self) -> Self:
         with _as_session_errors():
@@ -74,6 +80,7 @@ class BoardSession:
         """Facts about the board and the run."""
         assert self._device is not None
         identity = self._device.identity
+        counted = {"cpu": self._cpu, "instruction_ns": _INSTRUCTION_NS} if self._cpu else {}
         return {
             "run_dir": str(self._tuning.folder.path),
             "board": identity.board,
@@ -84,6 +91,7 @@ class BoardSession:
             "data": self._tuning.task.name,
             "epochs": self._options.epochs,
             "train_images": len(self._tuning.task.train),
+            **counted,
         }
 
     def run(self, on_event: OnEvent, on_progress: OnProgress) -> Mapping[str, object]:
@@ -126,6 +134,8 @@ class BoardSession:
             record.wire_bytes,
             sample,
             self._tuning.epoch,
+            record.updates,
+            max(0, stop_us - start_us) * 1000 // _INSTRUCTION_NS if self._cpu else 0,
         )
 
 

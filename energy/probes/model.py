@@ -1,7 +1,8 @@
 """The modelled probe: a trace made from the work that a board reports, not from an instrument.
 
 The wall clock of a PC says nothing about a microcontroller. So each span gets the time its work
-takes on the described board (`Board.model`) and the current of its phase's power state, and spans
+takes on the described board (`Board.model`: counted instructions where an emulated CPU of the
+board's kind ran, else the work reported) and the current of its phase's power state, and spans
 follow each other without a pause on a virtual timeline. Idle and sleep spans carry no work and
 therefore no time: how long a board waits is not known to a model of its work.
 
@@ -49,6 +50,8 @@ class ModelProbe:
         self._now_s = 0.0
         self._info: TraceInfo | None = None
         self._read_to = 0
+        self._cpu = ""
+        self._counted = 0
 
     @property
     def name(self) -> str:
@@ -74,7 +77,12 @@ class ModelProbe:
         return True
 
     def attach(self, session: Session) -> None:
-        """The events are all that the model needs."""
+        """Whose instructions the events count, if any: `describe()` of an emulated board says it."""
+        self.use_cpu(str(session.describe().get("cpu", "")))
+
+    def use_cpu(self, cpu: str) -> None:
+        """The emulated CPU whose instructions the events count, '' for none."""
+        self._cpu = cpu
 
     def open(self) -> None:
         """Nothing to claim."""
@@ -87,7 +95,8 @@ class ModelProbe:
 
     def on_event(self, event: PhaseEvent) -> Window:
         """Append the span of `event` to the virtual timeline and return its window."""
-        span = self.board.model(event)
+        span = self.board.model(event, self._cpu)
+        self._counted += event.instructions > 0 and self._cpu == self.board.cpu
         start_s = self._now_s
         self._now_s += span.duration_s
         window = Window(
@@ -104,6 +113,10 @@ class ModelProbe:
             wire_bytes=event.wire_bytes,
             sample=event.sample,
             epoch=event.epoch,
+            updates=event.updates,
+            instructions=event.instructions,
+            board_start_us=event.t_start_us,
+            board_stop_us=event.t_stop_us,
         )
         self.windows.append(window)
         return window
@@ -126,6 +139,9 @@ class ModelProbe:
                 "note": "modelled from reported work and energy/boards, not measured",
                 "clock": "virtual time of the described board",
                 "title": self.board.title,
+                "work": f"instructions counted on an emulated {self._cpu}"
+                if self._counted
+                else "multiply-accumulates, elements and updates as reported",
             },
         )
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy.align import EdgeCollector, Edges, align_by_trigger, board_times, fit_clock
-from energy.clock import Alignment, ClockMap, Floats, unwrap_us
+from energy.clock import Alignment, ClockMap, Floats, Ints, unwrap_us
 from energy.errors import AlignmentError
 from energy.samples import Sampling, TraceChunk
 from energy.session import Phase, PhaseEvent
@@ -79,7 +79,9 @@ def play(scene: Scene) -> tuple[list[PhaseEvent], Edges, Floats, Floats]:
     pins.sort()
     count = int(end * scene.rate_hz)
     shift = 0.5 if scene.sampling == "mean" else 0.0
-    instants = (np.arange(count) + (scene.phase if scene.sampling == "mean" else 0.0)) / scene.rate_hz
+    instants = (
+        np.arange(count) + (scene.phase if scene.sampling == "mean" else 0.0)
+    ) / scene.rate_hz
     assert shift >= 0
     values = np.concatenate([[0], [value for _, value in pins]]).astype(np.uint8)
     at_pin = np.searchsorted([t for t, _ in pins], instants, side="right")
@@ -103,18 +105,34 @@ def play(scene: Scene) -> tuple[list[PhaseEvent], Edges, Floats, Floats]:
     return events, collector.finish(), true[keep, 0], true[keep, 1]
 
 
+def align(
+    events: list[PhaseEvent],
+    edges: Edges,
+    rate_hz: float,
+    sampling: Sampling,
+    near_s: tuple[float, float] | None = None,
+) -> Alignment:
+    phases = np.array([int(event.phase) for event in events], dtype=np.int64)
+    return align_by_trigger(
+        phases, *clocks(events), edges, rate_hz=rate_hz, sampling=sampling, near_s=near_s
+    )
+
+
+def clocks(events: list[PhaseEvent]) -> tuple[Ints, Ints]:
+    start = np.array([event.t_start_us for event in events], dtype=np.int64)
+    return start, np.array([event.t_stop_us for event in events], dtype=np.int64)
+
+
 def errors(alignment: Alignment, events: list[PhaseEvent], start: Floats, stop: Floats) -> Floats:
-    start_s, stop_s = board_times(events)
+    start_s, stop_s = board_times(*clocks(events))
     mapped = alignment.clock(np.concatenate([start_s, stop_s]))
     return np.asarray(np.abs(mapped - np.concatenate([start, stop])))
 
 
 def check(scene: Scene, near_s: tuple[float, float] | None = None) -> Alignment:
     events, edges, start, stop = play(scene)
-    alignment = align_by_trigger(
-        events, edges, rate_hz=scene.rate_hz, sampling=scene.sampling, near_s=near_s
-    )
-    start_s, stop_s = board_times(events)
+    alignment = align(events, edges, scene.rate_hz, scene.sampling, near_s)
+    start_s, stop_s = board_times(*clocks(events))
     bound = alignment.error_at(np.concatenate([start_s, stop_s]))
     off = errors(alignment, events, start, stop)
     assert bool(np.all(off <= bound)), f"{off.max()} beyond {bound[np.argmax(off)]}"
@@ -183,7 +201,7 @@ def test_where_a_shift_by_one_step_cannot_be_excluded_the_error_says_so() -> Non
     # All steps alike, and some lost at random: the shifted alignment explains nearly as much.
     scene = Scene(3, steps=7, regular=True, lose=0.4, jitter_s=0.0)
     events, edges, start, stop = play(scene)
-    alignment = align_by_trigger(events, edges, rate_hz=scene.rate_hz, sampling="point")
+    alignment = align(events, edges, scene.rate_hz, "point")
     assert bool(np.all(errors(alignment, events, start, stop) <= alignment.error_s))
 
 
@@ -213,16 +231,16 @@ def test_what_does_not_belong_together_is_refused() -> None:
     for other in (10, 11, 12):
         _, edges, _, _ = play(Scene(other, steps=45))
         with pytest.raises(AlignmentError, match="do not belong together"):
-            align_by_trigger(events, edges, rate_hz=20_000.0, sampling="point")
+            align(events, edges, 20_000.0, "point")
 
 
 def test_no_edges_and_no_phases_are_named() -> None:
     events, edges, _, _ = play(Scene(9))
     none = Edges(edges.index[:0], edges.before[:0], edges.after[:0])
     with pytest.raises(AlignmentError, match="no edge on its trigger lines"):
-        align_by_trigger(events, none, rate_hz=1000.0, sampling="point")
+        align(events, none, 1000.0, "point")
     with pytest.raises(AlignmentError, match="expected 4 edges"):
-        align_by_trigger(events[:1], edges, rate_hz=1000.0, sampling="point")
+        align(events[:1], edges, 1000.0, "point")
 
 
 def test_swapped_lines_are_refused() -> None:
@@ -231,7 +249,7 @@ def test_swapped_lines_are_refused() -> None:
     flip = np.array([int(f"{v:04b}"[::-1], 2) for v in range(16)], dtype=np.uint8)
     swapped = replace(edges, before=flip[edges.before], after=flip[edges.after])
     with pytest.raises(AlignmentError, match="another order"):
-        align_by_trigger(events, swapped, rate_hz=scene.rate_hz, sampling="point")
+        align(events, swapped, scene.rate_hz, "point")
 
 
 def test_a_gap_hides_edges_and_invents_none() -> None:

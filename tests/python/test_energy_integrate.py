@@ -13,8 +13,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from energy.errors import EnergyError, TraceError
-from energy.integrate import WindowFigures, WindowIntegrator, energy_saving
-from energy.trace import Sampling, TraceChunk
+from energy.integrate import (
+    EnergyValue,
+    Saving,
+    WindowFigures,
+    WindowIntegrator,
+    energy_saving,
+)
+from energy.samples import Sampling, TraceChunk
 
 Floats = NDArray[np.float64]
 VOLTS = 3.3
@@ -298,7 +304,61 @@ def test_no_windows_and_no_samples() -> None:
 
 def test_energy_saving() -> None:
     # The paper's fc cell at 32 px: .034 J of .106 J.
-    assert energy_saving(0.106, 0.034) == pytest.approx(0.6792, abs=5e-5)
+    assert energy_saving(0.106, 0.034) == Saving(*[pytest.approx(0.6792, abs=5e-5)] * 3)
     for full_j, block_j in ((0.0, 1.0), (-1.0, 1.0), (math.nan, 1.0), (1.0, math.nan), (1.0, -1)):
         with pytest.raises(EnergyError):
             energy_saving(full_j, block_j)
+
+
+def test_on_one_instrument_the_gain_cancels_in_the_saving_and_the_offset_does_not() -> None:
+    full, block = EnergyValue(2.0, gain=0.1), EnergyValue(0.5, gain=0.1)
+    assert energy_saving(full, block) == Saving(0.75, 0.75, 0.75)
+    other = energy_saving(full, block, same_instrument=False)
+    assert other.low == pytest.approx(1 - 0.55 / 1.8) and other.high == pytest.approx(
+        1 - 0.45 / 2.2
+    )
+    full, block = EnergyValue(2.0, offset_j=0.2), EnergyValue(0.5, offset_j=0.1)
+    saving = energy_saving(full, block)
+    assert saving.low == pytest.approx(1 - 0.6 / 2.2) and saving.high == pytest.approx(
+        1 - 0.4 / 1.8
+    )
+    huge = energy_saving(EnergyValue(1.0, offset_j=2.0), block)
+    assert huge.low == -math.inf and huge.high <= 1.0
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    full_j=st.floats(0.1, 10),
+    share=st.floats(0, 1.5),
+    gain=st.floats(0, 0.1),
+    offset_w=st.floats(0, 0.01),
+    independent=st.tuples(st.floats(0, 0.05), st.floats(0, 0.05)),
+    signs=st.tuples(*[st.floats(-1, 1)] * 2),
+)
+def test_the_true_saving_lies_in_the_interval(
+    full_j: float,
+    share: float,
+    gain: float,
+    offset_w: float,
+    independent: tuple[float, float],
+    signs: tuple[float, float],
+) -> None:
+    """One instrument reads both: what it adds is gain times and offset plus, of one sign each."""
+    times = (full_j * 10, full_j * share * 20)
+    full, block = (
+        EnergyValue(
+            energy * (1 + signs[0] * gain) + signs[1] * offset_w * seconds,
+            gain,
+            offset_w * seconds,
+            0.0,
+            random,
+        )
+        for energy, seconds, random in zip(
+            (full_j, full_j * share), times, independent, strict=True
+        )
+    )
+    if full.energy_j <= 0 or block.energy_j < 0:
+        return
+    saving = energy_saving(full, block)
+    assert saving.low - 1e-9 <= 1 - share <= saving.high + 1e-9 or saving.high == 1.0
+    assert saving.low <= saving.value <= saving.high

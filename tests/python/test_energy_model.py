@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from energy.board import Board, board_names, load_board, parse_board
 from energy.errors import BoardError, EnergyError
-from energy.probes import choose_probe
+from energy.probes import Found
 from energy.probes.model import ModelProbe, fitting_rate
+from energy.probes.registry import choose_probe, vendor_package
 from energy.session import Phase, PhaseEvent
 from energy.summary import integrate_windows
 from energy.trace import TraceChunk
@@ -196,12 +197,24 @@ def test_impossible_rates_are_refused(rate: float) -> None:
 
 
 def test_the_model_is_never_chosen_behind_the_users_back() -> None:
-    assert choose_probe("auto", "native://") == "model"
-    assert choose_probe("model", "/dev/ttyUSB0") == "model"
-    with pytest.raises(EnergyError, match=r"/dev/ttyUSB0.*--probe model.*modelled"):
-        choose_probe("auto", "/dev/ttyUSB0")
-    with pytest.raises(EnergyError, match="ppk2"):
-        choose_probe("ppk2", "native://")
+    assert choose_probe("auto", "native://").name == "model"
+    assert choose_probe("auto", "qemu://m4").name == "model"
+    assert choose_probe("model", "/dev/ttyUSB0").name == "model"
+    # Nothing plugged in: the sensor on the board, which says so where there is none.
+    assert choose_probe("auto", "/dev/ttyUSB0", list).name == "ina"
+    plugged = [Found("ppk2", "/dev/ttyACM0", "PPK2"), Found("lpm01a", "/dev/ttyACM1", "LPM01A")]
+    choice = choose_probe("auto", "/dev/ttyUSB0", lambda: plugged)
+    assert (choice.name, choice.address) == ("ppk2", "/dev/ttyACM0") and choice.found == (*plugged,)
+    assert "PPK2 is plugged in" in choice.because
+    choice = choose_probe("ppk2:/dev/ttyACM7", "native://")
+    assert (choice.name, choice.address) == ("ppk2", "/dev/ttyACM7")
+    with pytest.raises(EnergyError, match="no probe called 'toaster'"):
+        choose_probe("toaster", "native://")
+
+
+def test_a_missing_vendor_package_names_its_install() -> None:
+    with pytest.raises(EnergyError, match=r"pip install -e '\.\[otii\]'"):
+        vendor_package("no_such_package_here", "otii", "Qoitech Otii")
 
 
 @pytest.mark.parametrize(
