@@ -68,7 +68,9 @@ def sentences(
     if implied:
         lines.append(
             f"A life of {implied.years:g} years means {si(implied.average_a, 'A')} on average (modelled): "
-            f"beside sleep {si(implied.activity_a, 'A')} of activity, {si(implied.activity_j_a_day, 'J')} a day, that is {implied.wakings_a_day:,.0f} wakings with inference a day "
+            f"beside sleep {si(implied.activity_a, 'A')} of activity, {si(implied.activity_j_a_day, 'J')} a day, "
+            f"that is {implied.wakings_a_day:,.0f} wakings with "
+            f"inference a day "
             f"or {duration(implied.awake_s_a_day)} of computing. Without self-discharge it would be "
             f"{si(implied.activity_without_self_discharge_a, 'A')} of activity."
         )

@@ -24,37 +24,29 @@ def table(outcomes: Sequence[Outcome], kind: str, title: str) -> Table:
     """One row a method: accuracy, energy, time, `ES` with its interval, memory, the paper's `ES`."""
     out = Table(title=title, title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     out.add_column("trained", no_wrap=True)
-    headings = (
-        "accuracy\nafter",
-        f"energy\n({kind})",
-        "time on\nboard",
-        f"ES ({kind})",
-        "paper",
-        "memory",
-    )
-    for heading in headings:
+    for heading in ("accuracy", "energy", "time", "ES", "interval", "paper", "memory"):
         out.add_column(heading, justify="right", no_wrap=True)
     for o in outcomes:
+        name = f"{o.blocks} *" if o.target else "all (full)" if o.blocks == FULL else o.blocks
         out.add_row(
-            f"{o.blocks} (target)"
-            if o.target
-            else ("all (full)" if o.blocks == FULL else o.blocks),
+            name,
             f"{100 * o.accuracy_after:.2f} %",
             si(o.energy_j, "J"),
             duration(o.duration_s),
-            saving(o),
+            *savings(o),
             "–" if o.paper_es is None else f"{100 * o.paper_es:.1f} %",
             f"{o.arena_bytes / 1024:.0f} KiB",
             style="bold" if o.target else "",
         )
+    out.caption = f"* the target block; energy, time and ES are {kind}"
     return out
 
 
-def saving(o: Outcome) -> str:
-    """`ES` in percent with its interval; an en dash for full fine-tuning."""
+def savings(o: Outcome) -> tuple[str, str]:
+    """`ES` in percent and its interval; en dashes for full fine-tuning."""
     if o.es is None or o.es_low is None or o.es_high is None:
-        return "–"
-    return f"{100 * o.es:.1f} % ({100 * o.es_low:.1f} … {100 * o.es_high:.1f})"
+        return "–", "–"
+    return f"{100 * o.es:.1f} %", f"{100 * o.es_low:.1f} … {100 * o.es_high:.1f}"
 
 
 def write_json(

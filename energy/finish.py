@@ -12,6 +12,7 @@ from rich.console import Console
 from energy import plot, report
 from energy.errors import TraceError
 from energy.measured import Arrivals, measure
+from energy.page import write_page
 from energy.probes.model import MAX_SAMPLES, ModelProbe
 from energy.recording import TRACE, with_provenance
 from energy.summary import build_summary, integrate_windows, write_summary
@@ -111,6 +112,7 @@ class Finisher:
             names.append(PICTURE)
         self._console.print(report.render(summary))
         names += [CSV] if self._csv else []
+        names.append(write_page(self._folder).name)
         self._console.print(f"Written to {self._folder}: {', '.join(names)}", soft_wrap=True)
 
     def _subheading(self, title: str) -> str:

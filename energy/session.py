@@ -26,7 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from energy.errors import SessionError
 
@@ -118,6 +118,51 @@ class Session(Protocol):
         Where the board could not keep events until they were fetched, the metrics hold their number
         as `events_lost` (int): the energies are then a lower bound, and the capture says so.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sensor:
+    """A current sensor on the board. `conversion_us`: the shortest time between two readings."""
+
+    name: str
+    conversion_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class SensorReading:
+    """One reading, and the board's clock (µs, unwrapped) when it was fetched, after its conversion.
+
+    `over_range`: at the end of the sensor's range, the true current is beyond.
+    """
+
+    clock_us: int
+    current_a: float
+    voltage_v: float
+    over_range: bool = False
+
+
+OnReadings = Callable[[Sequence[SensorReading]], None]
+
+
+@runtime_checkable
+class SensorSession(Protocol):
+    """What a session has besides where its board can measure its own current."""
+
+    def sensors(self) -> Sequence[Sensor]:
+        """Those of the board, in the order of their numbers; empty without any. `SessionError`."""
+        ...
+
+    def start_sensor(self, on_readings: OnReadings, sensor: int, period_us: int) -> int:
+        """Readings of sensor number `sensor` go to `on_readings` while the session talks to the board.
+
+        They come in order, late, from the thread that runs the session. Returns the time between
+        two of them in µs, at least `period_us`. Raises `SessionError`.
+        """
+        ...
+
+    def stop_sensor(self) -> int:
+        """The last readings come; returns how many found no room on the board. `SessionError`."""
         ...
 
 

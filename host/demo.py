@@ -14,6 +14,7 @@ from rich.table import Table
 
 from energy.board import load_board
 from energy.capture import capture
+from energy.page import PAGE
 from host.cli import progress_bars, run_command
 from host.exporting import export_model
 from host.transport import DEFAULT_PORT
@@ -22,13 +23,29 @@ from host.tuning import METRICS, PICTURE
 
 EXPORT = Path("build") / "demo"
 BOARD = "terracorder"
+EMULATED, FEW = "qemu://", 48
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--port",
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="The board, such as qemu://lx7 for an emulated one.",
+)
 @click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True)
-@click.option("--train-images", type=click.IntRange(min=1), default=1000, show_default=True)
+@click.option(
+    "--train-images",
+    type=click.IntRange(min=1),
+    help="[default: 1000; 48 on an emulated CPU, which takes a second or so an image]",
+)
+@click.option(
+    "--test-images", type=click.IntRange(min=1), help="[default: all; 48 on an emulated CPU]"
+)
 @click.option("--seed", type=click.IntRange(0, 0xFFFFFFFF), default=0, show_default=True)
-def main(epochs: int, train_images: int, seed: int) -> None:
+def main(
+    port: str, epochs: int, train_images: int | None, test_images: int | None, seed: int
+) -> None:
     """Show the whole tool on this computer: export, fine-tune, energy.
 
     The labels of CIFAR-10 are turned round (k becomes 9 - k), which the trained network gets all
@@ -36,6 +53,8 @@ def main(epochs: int, train_images: int, seed: int) -> None:
     """
     console = Console()
     started = time.monotonic()
+    if port.startswith(EMULATED):
+        train_images, test_images = train_images or FEW, test_images or FEW
     console.rule("1  Export: a ResNet-26 in int8, its last layer trainable")
     with progress_bars(console) as report:
         result = export_model(
@@ -47,9 +66,11 @@ def main(epochs: int, train_images: int, seed: int) -> None:
     console.rule("2  Fine-tune on the firmware, with the current it takes")
     options = (
         *("--artifact", str(EXPORT), "--data", "cifar-flip", "--data-source", "sample"),
-        *("--epochs", str(epochs), "--train-images", str(train_images), "--seed", str(seed)),
+        *("--epochs", str(epochs), "--train-images", str(train_images or 1000)),
+        *(("--test-images", str(test_images)) if test_images else ()),
+        *("--seed", str(seed)),
     )
-    energy = capture(DEFAULT_PORT, load_board(BOARD), options).summary
+    energy = capture(port, load_board(BOARD), options).summary
     console.rule("3  Result")
     session: Any = energy["session"]
     folder = Path(session["run_dir"])
@@ -57,6 +78,7 @@ def main(epochs: int, train_images: int, seed: int) -> None:
     console.print(_table(metrics, energy))
     console.print(f"Picture of the training: {folder / PICTURE}", soft_wrap=True)
     console.print(f"Picture of the energy:   {folder / 'energy.png'}", soft_wrap=True)
+    console.print(f"Report to look at:       {folder / PAGE}", soft_wrap=True)
     console.print(f"The demo took {time.monotonic() - started:.0f} s.")
 
 

@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 import click
 
 from energy.errors import SessionError
-from energy.session import OnEvent, OnProgress, Phase, PhaseEvent
+from energy.session import OnEvent, OnProgress, OnReadings, Phase, PhaseEvent, Sensor
 from exporter.errors import ExporterError
 from host.cli import file_error
 from host.device import Device
 from host.errors import HostError
 from host.protocol import messages as m
+from host.sensing import Sensing
 from host.tune import TUNE_OPTIONS, tune_options
 from host.tuning import TuneOptions, Tuning
 
@@ -58,6 +59,7 @@ class BoardSession:
         self._device: Device | None = None
         self._sample = -1
         self._trained = 0
+        self._sensing: Sensing | None = None
         address = urlsplit(options.port)
         self._cpu = address.netloc if address.scheme == _QEMU else ""
 
@@ -80,7 +82,9 @@ class BoardSession:
         """Facts about the board and the run."""
         assert self._device is not None
         identity = self._device.identity
-        counted = {"cpu": self._cpu, "instruction_ns": _INSTRUCTION_NS} if self._cpu else {}
+        counted: dict[str, str | int] = {}
+        if self._cpu:
+            counted = {"cpu": self._cpu, "instruction_ns": _INSTRUCTION_NS}
         return {
             "run_dir": str(self._tuning.folder.path),
             "board": identity.board,
@@ -116,6 +120,25 @@ class BoardSession:
                     f"{self._options.port} has them no more, expected all; repeat with a better cable"
                 )
             return metrics
+
+    def sensors(self) -> list[Sensor]:
+        """The board's current sensors, none where its firmware knows of none. Raises SessionError."""
+        assert self._device is not None
+        with _as_session_errors():
+            return Sensing.sensors(self._device.link)
+
+    def start_sensor(self, on_readings: OnReadings, sensor: int, period_us: int) -> int:
+        """See `energy.session.SensorSession`."""
+        assert self._device is not None
+        with _as_session_errors():
+            self._sensing = Sensing(self._device.link, on_readings)
+            return self._sensing.start(sensor, period_us)
+
+    def stop_sensor(self) -> int:
+        """See `energy.session.SensorSession`."""
+        sensing, self._sensing = self._sensing, None
+        with _as_session_errors():
+            return 0 if sensing is None else sensing.stop()
 
     def _event(self, record: m.PhaseRecord, start_us: int, stop_us: int) -> PhaseEvent:
         phase = Phase(record.phase)

@@ -143,7 +143,8 @@ def _context(
     kind, metrics = str(summary["kind"]), summary["metrics"]
     tuning = summary["groups"]["fine_tuning"]
     session = summary["session"]
-    board = summary["board"].get("title") or summary["board"].get("name", "")
+    described = summary["board"] or {}
+    board = described.get("title") or session.get("board", "") or reader.info.probe
     figures = [
         ("energy of fine-tuning", si(tuning["energy_j"], "J")),
         ("time of fine-tuning", duration(tuning["duration_s"])),
@@ -200,7 +201,7 @@ def _warnings(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _phase_row(name: str, figure: Mapping[str, Any]) -> list[str]:
-    low, high = figure["energy_range_j"]
+    low, high = figure["energy_range_j"] or (None, None)
     return [
         name.replace("_", " "),
         si(figure["energy_j"], "J"),

@@ -66,6 +66,7 @@ class JoulescopeProbe(Instrument):
         self._subscribed: list[str] = []
         self._streams: dict[str, str] = {}
         self._running = self._lost = self._told = False
+        self._callback = self._on_message  # the driver knows a callback by identity
 
     @property
     def model(self) -> str:
@@ -181,8 +182,6 @@ class JoulescopeProbe(Instrument):
         self._queue.put((topic, value))  # called from the driver's thread
 
     def _subscribe(self, topic: str) -> None:
-        # the driver knows a callback by identity: always the same bound method
-        self._callback = getattr(self, "_callback", self._on_message)
         self._driver.subscribe(topic, "pub", self._callback)
         self._subscribed.append(topic)
 

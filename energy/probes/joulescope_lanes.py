@@ -109,20 +109,20 @@ class Assembler:
     def take(self, *, everything: bool = False) -> Iterator[TraceChunk]:
         """The samples for which all streams are there; a sample that one of them lacks is a gap.
 
-        A stream that lags more than `PATIENCE_S` behind is not waited for. One that never came
-        at all counts as low; so does, with `everything`, what is still missing at the end.
+        A stream that lags more than `PATIENCE_S` behind is not waited for, and what it lacks is a
+        gap; a digital input or range that never came at all counts as low. `everything`: nothing
+        will come any more.
         """
-        if self._step == 0:
-            return
-        ends = [lane.end for lane in self.lanes.values()]
-        high = max(min(ends), max(ends) - int(PATIENCE_S * self.rate_hz))
-        if everything:
-            high = min(self.lanes["current"].end, self.lanes["voltage"].end)
         begun = {name: lane for name, lane in self.lanes.items() if lane.first is not None}
         if not {"current", "voltage"} <= set(begun):
             return
+        floor = min(lane.first or 0 for lane in begun.values())
+        ends = [lane.end if lane.first is not None else floor for lane in self.lanes.values()]
+        high = max(min(ends), max(ends) - int(PATIENCE_S * self.rate_hz))
+        if everything:
+            high = min(self.lanes["current"].end, self.lanes["voltage"].end)
         if self._base is None:
-            if len(begun) < len(self.lanes) and high <= 0:
+            if high <= floor:
                 return
             self._base = self._next = max(lane.first or 0 for lane in begun.values())
         if high <= self._next:

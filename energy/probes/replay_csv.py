@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -126,7 +127,10 @@ class CsvRecording:
         self._check_end()
 
     def _split(
-        self, index: NDArray[np.int64], data: dict[str, NDArray], by_role: dict[str, NDArray]
+        self,
+        index: NDArray[np.int64],
+        data: dict[str, NDArray[Any]],
+        by_role: dict[str, NDArray[Any]],
     ) -> Iterator[TraceChunk]:
         current = self._floats("current", data)
         if self.measures_voltage:
@@ -135,14 +139,14 @@ class CsvRecording:
             voltage = np.full(len(index), self._voltage_v)
         trigger = self._trigger(by_role, len(index))
         flags = by_role.get("flags", np.zeros(len(index))).astype(np.uint8)
-        flags[~np.isfinite(current) & ~np.isnan(current)] |= Flag.OVER_RANGE
+        flags[np.isinf(current)] |= np.uint8(Flag.OVER_RANGE)
         cuts = (np.flatnonzero(np.diff(index) != 1) + 1).tolist()
         for first, stop in zip([0, *cuts], [*cuts, len(index)], strict=True):
             part = slice(first, stop)
             columns = (current[part], voltage[part], trigger[part], flags[part])
             yield TraceChunk(int(index[first]), *columns)
 
-    def _trigger(self, by_role: dict[str, NDArray], rows: int) -> NDArray[np.uint8]:
+    def _trigger(self, by_role: dict[str, NDArray[Any]], rows: int) -> NDArray[np.uint8]:
         bits = np.zeros(rows, dtype=np.uint8)
         for role, values in by_role.items():
             if role == "trigger":
@@ -153,7 +157,7 @@ class CsvRecording:
                 bits |= self._digits(values, first_is_d0=role == "digits")
         return bits
 
-    def _digits(self, values: NDArray, *, first_is_d0: bool) -> NDArray[np.uint8]:
+    def _digits(self, values: NDArray[Any], *, first_is_d0: bool) -> NDArray[np.uint8]:
         raw = np.char.rjust(np.asarray(values, dtype="S8"), 8, b"0")
         digits = np.frombuffer(raw.astype("S8").tobytes(), dtype=np.uint8).reshape(-1, 8)
         if not bool(np.all((digits == ord("0")) | (digits == ord("1")))):
@@ -163,7 +167,7 @@ class CsvRecording:
         order = "little" if first_is_d0 else "big"
         return np.packbits(digits - ord("0"), axis=1, bitorder=order)[:, 0]  # type: ignore[call-overload, no-any-return]
 
-    def _floats(self, role: str, data: dict[str, NDArray]) -> Floats:
+    def _floats(self, role: str, data: dict[str, NDArray[Any]]) -> Floats:
         for name in self._names:
             column = self._columns[name]
             if column.role == role:
@@ -180,9 +184,12 @@ class CsvRecording:
         steps = np.rint(samples)
         uneven = (np.abs(samples - steps) > _UNEVEN) & (samples < _NEAR_SAMPLES)
         self._refuse(
-            uneven | (steps < 1), line, f"times are not even at {self.info.rate_hz:.7g} samples a second"
+            uneven | (steps < 1),
+            line,
+            f"times are not even at {self.info.rate_hz:.7g} samples a second",
         )
-        return steps.astype(np.int64)
+        whole: NDArray[np.int64] = steps.astype(np.int64)
+        return whole
 
     def _refuse(self, bad: NDArray[np.bool_], line: int, what: str) -> None:
         if bool(bad.any()):
@@ -239,7 +246,9 @@ class CsvRecording:
     def _tables(self) -> Iterator[pa.Table]:
         """Whole lines only, block by block; only blocks that hold rows."""
         whole = self._whole_bytes()
-        texts = {n: pa.string() for n in self._names if self._columns[n].role in ("digits", "binary")}
+        texts = {
+            n: pa.string() for n in self._names if self._columns[n].role in ("digits", "binary")
+        }
         types = {n: texts.get(n, pa.float64()) for n in self._names}
         try:
             with pa.memory_map(str(self.path)) as file:

@@ -76,8 +76,8 @@ def open_recording(path: Path, voltage_v: float | None) -> Recording:
 
 def instrument_accuracy() -> dict[str, Accuracy]:
     """What the instruments are good for, by the probe's name."""
-    from energy.probes.joulescope import ACCURACY as JOULESCOPE  # noqa: N811
-    from energy.probes.ppk2 import ACCURACY as PPK2  # noqa: N811
+    from energy.probes.joulescope import ACCURACY as JOULESCOPE
+    from energy.probes.ppk2 import ACCURACY as PPK2
 
     return {"joulescope": JOULESCOPE["js220"], "ppk2": PPK2}
 

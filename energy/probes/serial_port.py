@@ -24,7 +24,11 @@ from energy.errors import ProbeError, ProbeLostError
 READ_BYTES = 1 << 16
 READ_WAIT_S = 0.05
 MAX_WAITING_BYTES = 64 << 20  # 160 s of the fastest instrument
-_GONE = (SerialException, OSError, TypeError)  # TypeError: pyserial, when the port is closed under it
+_GONE = (
+    SerialException,
+    OSError,
+    TypeError,
+)  # TypeError: pyserial, when the port is closed under it
 
 
 class SerialLink:
@@ -141,7 +145,9 @@ def ports_of(vid: int, pid: int) -> list[tuple[str, str, str]]:
     """Device, serial number and description of every USB serial port with these numbers."""
     return [
         (port.device, port.serial_number or "", " ".join(filter(None, _names(port))))
-        for port in sorted(list_ports.comports(), key=lambda port: (port.location or "", port.device))
+        for port in sorted(
+            list_ports.comports(), key=lambda port: (port.location or "", port.device)
+        )
         if (port.vid, port.pid) == (vid, pid)
     ]
 
@@ -184,5 +190,5 @@ def _right_to(device: str) -> str:
         )
     return (
         f"not even its group {group} may: add a udev rule that gives it to the group dialout "
-        "(`MODE=\"0660\", GROUP=\"dialout\"`), join that, and plug the instrument in again"
+        "(MODE 0660, GROUP dialout), join that, and plug the instrument in again"
     )

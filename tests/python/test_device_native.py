@@ -221,7 +221,9 @@ def test_what_does_not_fit_is_refused(task: SmallTask) -> None:
     with open_native(arena_bytes="4096,4096,4096,4096") as board:
         assert board.identity.region_limit_bytes == (4096,) * 4
         assert board.identity.arena_limit_bytes == 16384
-        expected = r"planned for .* bytes of arena, the board native .* has 4,096 \+ 4,096 .* --board"
+        expected = (
+            r"planned for .* bytes of arena, the board native .* has 4,096 \+ 4,096 .* --board"
+        )
         with pytest.raises(HostError, match=expected):
             board.push_artifact(task.data)
     with open_native() as board:

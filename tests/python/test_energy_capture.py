@@ -84,6 +84,7 @@ def test_a_session_leaves_all_its_files(
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "energy.json",
         "energy.png",
+        "report.html",
         "trace.csv",
         "trace.parquet",
         "windows.parquet",

@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from energy import capture
+from energy.align import align_by_trigger, board_times, collect_edges
 from energy.arrival import align_by_arrival, align_by_stamps
 from energy.errors import SessionError
 from energy.samples import Accuracy
 from energy.session import Phase
 from energy.trace import TraceReader
+from energy.uncertainty import measure_windows
 from tests.python.energy_instrument import (
     IDLE_A,
     VOLTS,
@@ -106,7 +110,7 @@ def test_every_phase_gets_its_energy(tmp_path: Path, measure: Measure) -> None:
 def test_files_say_measured_and_belong_together(tmp_path: Path, measure: Measure) -> None:
     assert measure(FakeInstrument(SPANS))[0] == 0
     names = {p.name for p in tmp_path.iterdir()}
-    assert names == {"trace.parquet", "windows.parquet", "energy.json"}
+    assert names == {"trace.parquet", "windows.parquet", "energy.json", "report.html"}
     reader = TraceReader(tmp_path / "trace.parquet")
     windows = pq.ParquetFile(tmp_path / "windows.parquet")
     session_id = reader.info.provenance["session_id"]
@@ -248,3 +252,42 @@ def test_a_trace_of_another_session_is_refused(tmp_path: Path, measure: Measure)
     check_session(reader, reader.info.provenance["session_id"])
     with pytest.raises(TraceError, match="do not belong together"):
         check_session(reader, "another")
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    first_s=st.floats(0.1, 0.5),
+    drift=st.floats(-200e-6, 200e-6),
+    rate_hz=st.sampled_from([50_000.0, 100_000.0]),
+)
+def test_aligned_windows_recover_the_energy_whatever_the_sampling_phase(
+    seed: int, first_s: float, drift: float, rate_hz: float
+) -> None:
+    spans = timeline(24, seed, first_s)
+    probe = FakeInstrument(spans, rate_hz=rate_hz)
+    whole = probe.sample(0, probe.total)
+    events = list(events_of(spans, drift))
+    phases = np.array([int(event.phase) for event in events], dtype=np.int64)
+    start_us = np.array([event.t_start_us for event in events], dtype=np.int64)
+    stop_us = np.array([event.t_stop_us for event in events], dtype=np.int64)
+    alignment = align_by_trigger(
+        phases, start_us, stop_us, collect_edges([whole]), rate_hz=rate_hz, sampling="mean"
+    )
+    begin_s, end_s = board_times(start_us, stop_us)
+    windows = measure_windows(
+        alignment.clock(begin_s),
+        alignment.clock(end_s),
+        alignment.error_at(end_s),
+        alignment.edge_error_s,
+        probe.start(),
+        [whole],
+    )
+    exact = np.array([span.energy_j for span in spans])
+    assert bool(np.all(windows.figures.valid))
+    assert bool(np.all(np.abs(windows.figures.energy_j - exact) <= windows.each_j()))
+    total = windows.total(np.ones(len(spans), dtype=np.bool_), phases)
+    assert total is not None
+    assert abs(total.energy_j - float(np.sum(exact))) <= 1e-3 * float(np.sum(exact))
+    # A bound that says nothing would hold too.
+    assert total.uncertainty_j <= 0.01 * total.energy_j

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy.errors import TraceError
-from energy.trace import Gap, TraceChunk, TraceInfo, TraceReader, TraceWriter
+from energy.integrate import WindowIntegrator
+from energy.trace import (
+    Accuracy,
+    Flag,
+    Gap,
+    TraceChunk,
+    TraceInfo,
+    TraceReader,
+    TraceWriter,
+)
 from energy.trace_csv import export_csv
 
 INFO = TraceInfo(
@@ -150,3 +160,51 @@ def test_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:
         TraceReader(tmp_path / "missing.parquet")
     with pytest.raises(TraceError, match="cannot write"):
         TraceWriter(tmp_path / "no" / "folder" / "t.parquet", INFO)
+
+
+def test_flags_come_back_and_say_over_range(tmp_path: Path) -> None:
+    path = tmp_path / "trace.parquet"
+    flags = np.array([0, Flag.OVER_RANGE, Flag.RANGE_SWITCH | Flag.REPAIRED], dtype=np.uint8)
+    three = np.full(3, 0.1)
+    accuracy = Accuracy(0.01, 1e-6, 0.002, 1e-3, 5e-5, "data sheet, section 5")
+    info = TraceInfo("measured", 1e5, "mean", "ppk2", accuracy=accuracy)
+    with TraceWriter(path, info) as writer:
+        writer.write(TraceChunk(0, three, three, np.zeros(3, dtype=np.uint8), flags))
+    reader = TraceReader(path)
+    assert reader.info == info
+    [got] = reader.chunks()
+    np.testing.assert_array_equal(got.flags, flags)
+    integrator = WindowIntegrator(
+        np.array([0.0, 1e-5, 2e-5]), np.array([1e-5, 2e-5, 3e-5]), rate_hz=1e5, sampling="mean"
+    )
+    integrator.feed(got)
+    assert integrator.finish().valid.tolist() == [True, False, True]
+    with pytest.raises(TraceError, match="flags"):
+        TraceChunk(0, three, three, np.zeros(3, dtype=np.uint8), flags[:2])
+
+
+def test_a_file_of_the_first_format_is_read(tmp_path: Path) -> None:
+    path, old = tmp_path / "trace.parquet", tmp_path / "old.parquet"
+    with TraceWriter(path, INFO) as writer:
+        writer.write(chunk(0, 5))
+    table = pq.read_table(path).drop_columns("flags")
+    meta = json.loads(pq.ParquetFile(path).metadata.metadata[b"tbft.trace"])
+    meta["format"] = "tbft-trace-1"
+    del meta["info"]["accuracy"], meta["lost"]
+    pq.write_table(table.replace_schema_metadata({b"tbft.trace": json.dumps(meta)}), old)
+    reader = TraceReader(old)
+    assert reader.info == INFO and reader.complete
+    [got] = reader.chunks()
+    np.testing.assert_array_equal(got.current_a, next(TraceReader(path).chunks()).current_a)
+    assert got.flags.tolist() == [0] * 5
+
+
+def test_a_file_that_is_damaged_inside_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "trace.parquet"
+    with TraceWriter(path, INFO) as writer:
+        writer.write(chunk(0, 50_000))
+    whole = bytearray(path.read_bytes())
+    whole[200:2000] = bytes(1800)
+    path.write_bytes(whole)
+    with pytest.raises(TraceError, match="damaged inside"):
+        list(TraceReader(path).chunks())

@@ -11,10 +11,10 @@
 #include <thread>
 #include <vector>
 
+#include "hal_memory/ram_sample_cache.h"
 #include "hal_native/fd_stream.h"
 #include "hal_native/file_flash.h"
 #include "hal_native/native_clock.h"
-#include "hal_memory/ram_sample_cache.h"
 
 namespace {
 
