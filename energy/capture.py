@@ -196,6 +196,8 @@ def _run(
     session_id = secrets.token_hex(8)
     complete = False
     summary: dict[str, object] = {}
+    if device.name != BOARD_SENSOR:
+        device.open()  # first: it may be what supplies the board
     try:
         with plugin.open_session(port, options) as session:
             description = dict(session.describe())
@@ -208,7 +210,8 @@ def _run(
                 "trigger_lines": device.capabilities.trigger_lines,
             }
             device.attach(session)
-            device.open()
+            if device.name == BOARD_SENSOR:
+                device.open()
             recording = Recording(device, folder, facts)
             live = LiveView(recording, console)
             with live.progress:

@@ -92,7 +92,8 @@ class Probe(Protocol):
         ...
 
     def attach(self, session: Session) -> None:
-        """Told of the open session before `open`; only sensors on the board itself need it."""
+        """Told of the open session: before `open` where the sensor is the board's own, else after it,
+        as an instrument may be what supplies the board."""
         ...
 
     def open(self) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +34,7 @@ RUN = 8
 SETTLE_S = 0.5
 _COUNTS = 64
 _SUSPECT = 3
-_MAX_HELD_S = 2.0
+_MAX_HELD_S = 3.0
 _UNSEEN_LOSS_S = 0.02  # below this, lateness may be the computer's
 _VOLTS_PER_COUNT = 1.8 / 163_840
 _ADC_FACTOR = 4
@@ -103,6 +104,7 @@ class Ppk2Stream:
         self._dropped = 0  # bytes of this search
         self._suspects: Words = np.zeros(0, dtype=np.uint32)
         self._came_s = 0.0
+        self._check_s = -math.inf
         self._last = False
         self._held: list[_Piece] = []
         self._gap_s = -math.inf
@@ -116,11 +118,16 @@ class Ppk2Stream:
         self._came_s = came_s
         while self._step(came_s):
             pass
-        if self._held:
-            first_s = self._held[0].came_s
-            quiet = came_s - max(first_s, self._gap_s) >= SETTLE_S
-            if quiet or came_s - first_s >= _MAX_HELD_S:
-                self._settle()
+        if not self._held or came_s < self._check_s:
+            return
+        first_s = self._held[0].came_s
+        if came_s - max(first_s, self._gap_s) < SETTLE_S and came_s - first_s < _MAX_HELD_S:
+            return
+        more = self._unseen(self._held)
+        # A busy computer is late too, but not for long: what looks like a loss must stay.
+        if more[-1] == 0 or came_s - first_s >= _MAX_HELD_S:
+            self._settle(more)
+        self._check_s = came_s + SETTLE_S / 2
 
     def take(self) -> list[TraceChunk]:
         """The chunks that are certain by now."""
@@ -134,7 +141,8 @@ class Ppk2Stream:
             pass
         self.discarded_bytes += len(self._bytes)
         self._bytes = b""
-        self._settle()
+        if self._held:
+            self._settle(self._unseen(self._held, brief=True))
 
     # ---- words
 
@@ -211,11 +219,11 @@ class Ppk2Stream:
 
     # ---- indices
 
-    def _settle(self) -> None:
-        """Fix the indices of what is held, by the time it came; then convert it."""
-        held, self._held = self._held, []
-        if not held:
-            return
+    def _unseen(self, held: Sequence[_Piece], *, brief: bool = False) -> NDArray[np.int64]:
+        """Samples lost ahead of each piece, shape (pieces,), beyond what the counter says: by time.
+
+        `brief`: nothing more comes, too soon to tell a loss without any other sign from lateness.
+        """
         late = np.array([piece.came_s - piece.end / RATE_HZ for piece in held])
         lowest_after = np.minimum.accumulate(late[::-1])[::-1]
         gaps = [at for at, piece in enumerate(held) if piece.gap]
@@ -232,13 +240,18 @@ class Ppk2Stream:
                 more[at:] += max(0, wraps) * _COUNTS
             late = late - more / RATE_HZ
             rise_s = float(np.min(late[len(late) // 2 :])) - base - spread
-            if rise_s >= _UNSEEN_LOSS_S:
+            if rise_s >= _UNSEEN_LOSS_S and not brief:
                 # A whole number of times 64 was lost, which the counter does not show.
                 early = np.flatnonzero(late <= base + spread + _UNSEEN_LOSS_S / 2)
                 at = int(early[-1]) + 1 if len(early) else 0
                 more[at:] += math.floor(rise_s * RATE_HZ / _COUNTS + 0.5) * _COUNTS
-                late = np.array([p.came_s - p.end / RATE_HZ for p in held]) - more / RATE_HZ
-        self._lows.append(float(np.min(late)))
+        return more
+
+    def _settle(self, more: NDArray[np.int64]) -> None:
+        """Fix the indices of what is held, `more` being lost ahead of each piece; convert it."""
+        held, self._held = self._held, []
+        late = [piece.came_s - piece.end / RATE_HZ for piece in held]
+        self._lows.append(float(np.min(np.array(late) - more / RATE_HZ)))
         index = np.array([piece.index for piece in held]) + more
         ends = index + [len(piece.words) for piece in held]
         cuts = (np.flatnonzero(index[1:] != ends[:-1]) + 1).tolist()

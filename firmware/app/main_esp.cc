@@ -39,6 +39,7 @@ namespace {
 using tbft::kEspBoard;
 
 // The INA sensors' address with both address pins at ground, and the usual shunt of the modules.
+constexpr uint32_t kReachableMs = 60'000;
 constexpr uint8_t kInaAddress = 0x40;
 constexpr uint32_t kInaShuntUohm = 100'000;
 
@@ -258,6 +259,10 @@ extern "C" void app_main() {
     app.dispatcher.log(tbft::wire::LogLevel::kError,
                        "a partition is missing: write the partition table of this firmware "
                        "(pio run -t upload)");
+  }
+  if (esp_reset_reason() != ESP_RST_DEEPSLEEP) {
+    // Power or the reset button: time for a host to find the port of a board that sleeps otherwise.
+    duty.scheduler.stay_awake(kReachableMs);
   }
   duty.boot();
   while (app.dispatcher.poll(tbft::ByteStream::kForever)) {

@@ -13,7 +13,7 @@ from host.protocol import messages as m
 from host.protocol.link import DeviceError
 from tests.native import NativeBuild
 from tests.python.duty_board import PAUSED, RUNNING, STOPPED, DutyBoard, Geometry
-from tests.python.duty_scene import SCHEDULE, START_S, TUNE, artifact, on_duty, reset
+from tests.python.duty_scene import SCHEDULE, START_S, TUNE, artifact, images, on_duty, reset
 from tests.python.runtime_board import RuntimeFault
 from tests.python.small_board import flash_file, open_native, small_task
 
@@ -127,6 +127,27 @@ def test_a_sample_that_rotted_is_left_out() -> None:
     with pytest.raises(RuntimeFault, match="damaged"):
         board.read_sample(1, 216)
     assert board.status().tunings == 4 and board.status().used_labels == 16
+
+
+def test_when_every_sample_rotted_the_board_still_sleeps() -> None:
+    """With nothing to train on, the fine-tuning waits for its next time; it is not tried again at once."""
+    board = on_duty(3)
+    while not board.status().tuning:
+        assert board.run(1)
+    flash = bytearray(board.flash())
+    rotted = 0
+    for image in images():
+        at = flash.find(image.tobytes(), Geometry().store_at)
+        while at >= 0:
+            flash[at + 10] ^= 4
+            rotted += 1
+            at = flash.find(image.tobytes(), Geometry().store_at)
+    assert rotted >= 4
+    board = reset(bytes(flash))
+    board.boot()
+    assert board.run(5000) < 5000, "it comes to the end of its three hours"
+    assert "no sample was left to fine-tune on" in board.text()
+    assert board.status().mode == STOPPED and board.status().wakes > 4
 
 
 @pytest.mark.parametrize(

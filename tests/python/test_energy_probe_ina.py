@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -118,7 +119,7 @@ def test_whatever_is_missing_is_a_gap(
     ]
     chunks: list[TraceChunk] = []
     edges = [0, *sorted(cuts), len(sent)]
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in pairwise(edges):
         session.on_readings(sent[first:last])
         chunks += probe.read()
     assert index_of(chunks) == numbers

@@ -92,6 +92,7 @@ Status Scheduler::open() {
 
 // The last committed weights, or the network's own.
 Status Scheduler::restore_weights() {
+  if (parts_.engine.info().trained_tensors == 0) return {};  // a network that only classifies
   const Status status = parts_.checkpoint.restore(&parts_.engine);
   if (status.code != StatusCode::kNoCheckpoint) return status;
   return parts_.engine.reset_weights();
@@ -220,6 +221,12 @@ Status Scheduler::resume() {
     return StatusCode::kOtherModel;
   }
   Status status = check(settings_.schedule);
+  // In between the host may have loaded another network, for which the store was opened and
+  // refused.
+  const uint32_t bytes = parts_.engine.info().input_bytes;
+  if (status.ok() && (!parts_.store.opened() || parts_.store.sample_bytes() != bytes)) {
+    status = parts_.store.open(bytes);
+  }
   // In between the host may have trained.
   if (status.ok()) status = restore_weights();
   if (!status.ok()) return status;
@@ -266,9 +273,10 @@ void Scheduler::finish() {
 
 uint32_t Scheduler::wait_ms() {
   if (activity_ != Activity::kSleep) return 0;
-  const uint64_t awake_ms = (parts_.sleep.now_us() - awake_since_us_) / 1000;
-  const uint32_t listen_ms = settings_.schedule.listen_ms;
-  return awake_ms >= listen_ms ? 0 : listen_ms - static_cast<uint32_t>(awake_ms);
+  const uint64_t now_us = parts_.sleep.now_us();
+  const uint64_t listened_us = awake_since_us_ + uint64_t{1000} * settings_.schedule.listen_ms;
+  const uint64_t until_us = listened_us > stay_until_us_ ? listened_us : stay_until_us_;
+  return now_us >= until_us ? 0 : static_cast<uint32_t>((until_us - now_us + 999) / 1000);
 }
 
 void Scheduler::step() {

@@ -126,6 +126,9 @@ class Scheduler {
   uint32_t tune_limit() const { return static_cast<uint32_t>(items_.size()); }
   // How long the port may be waited for before the next step.
   uint32_t wait_ms();
+  // Does not sleep for so long from now on, whatever the schedule says: after a reset by hand, say,
+  // so that a board that sleeps almost always can be reached.
+  void stay_awake(uint32_t ms) { stay_until_us_ = parts_.sleep.now_us() + uint64_t{1000} * ms; }
   // The host was heard: the board stays awake for it.
   void heard() { awake_since_us_ = parts_.sleep.now_us(); }
   // Does the next bit of work: at most one pass through the network, one commit, or one sleep.
@@ -183,6 +186,7 @@ class Scheduler {
   uint32_t done_[kMaxEntries] = {};  // per entry: last time of the schedule dealt with, plus 1
   bool labels_taken_ = false;        // since the last wake
   uint64_t awake_since_us_ = 0;
+  uint64_t stay_until_us_ = 0;
   uint32_t slept_from_s_ = 0;
 
   // fine-tuning in progress

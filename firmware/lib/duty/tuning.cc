@@ -92,7 +92,8 @@ void Scheduler::load_item() {
     ++at_;
   }
   if (at_ < count_) return;
-  if (count_ == 0) return drop_tuning("no sample was left to fine-tune on", {});
+  if (count_ == 0)
+    return drop_tuning("no sample was left to fine-tune on", StatusCode::kStoreDamaged);
   begin_epoch();
   activity_ = Activity::kTrain;
 }

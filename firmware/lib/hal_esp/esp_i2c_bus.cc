@@ -16,6 +16,7 @@ constexpr uint8_t kGlitchFilter = 7;  // clock cycles of the controller; ESP-IDF
 
 bool EspI2cBus::open(const Config& config) {
   config_ = config;
+  mutex_ = xSemaphoreCreateMutexStatic(&mutex_memory_);
   return start_driver();
 }
 
@@ -70,6 +71,10 @@ I2cResult EspI2cBus::result(esp_err_t error) const {
 }
 
 I2cResult EspI2cBus::write(uint8_t address, const uint8_t* data, size_t size) {
+  if (mutex_ == nullptr) {
+    return I2cResult::kFailed;
+  }
+  const Lock lock(mutex_);
   if (!device_at(address)) {
     return I2cResult::kFailed;
   }
@@ -78,6 +83,10 @@ I2cResult EspI2cBus::write(uint8_t address, const uint8_t* data, size_t size) {
 
 I2cResult EspI2cBus::write_read(uint8_t address, const uint8_t* out, size_t out_size, uint8_t* in,
                                 size_t in_size) {
+  if (mutex_ == nullptr) {
+    return I2cResult::kFailed;
+  }
+  const Lock lock(mutex_);
   if (!device_at(address)) {
     return I2cResult::kFailed;
   }
@@ -93,6 +102,10 @@ void EspI2cBus::set_line(int pin, uint32_t level) const {
 bool EspI2cBus::is_high(int pin) const { return gpio_get_level(static_cast<gpio_num_t>(pin)) != 0; }
 
 I2cResult EspI2cBus::recover() {
+  if (mutex_ == nullptr) {
+    return I2cResult::kFailed;
+  }
+  const Lock lock(mutex_);
   const int sda = config_.sda_pin;
   const int scl = config_.scl_pin;
   stop_driver();

@@ -2,11 +2,15 @@
 #pragma once
 
 #include <driver/i2c_master.h>
+#include <freertos/FreeRTOS.h>
+#include <freertos/semphr.h>
 
 #include "hal/i2c_bus.h"
 
 namespace tbft {
 
+// Two tasks use the bus, the sensor sampler and whoever asks for the battery: each transfer, with
+// the choice of its device, holds the lock.
 class EspI2cBus final : public I2cBus {
  public:
   struct Config {
@@ -26,6 +30,19 @@ class EspI2cBus final : public I2cBus {
   I2cResult recover() override;
 
  private:
+  class Lock {
+   public:
+    explicit Lock(SemaphoreHandle_t mutex) : mutex_(mutex) {
+      (void)xSemaphoreTake(mutex_, portMAX_DELAY);
+    }
+    ~Lock() { (void)xSemaphoreGive(mutex_); }
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+
+   private:
+    SemaphoreHandle_t mutex_;
+  };
+
   bool start_driver();
   void stop_driver();
   // The driver's device for the address; a device less when there was no room.
@@ -35,6 +52,8 @@ class EspI2cBus final : public I2cBus {
   bool is_high(int pin) const;
 
   Config config_;
+  StaticSemaphore_t mutex_memory_ = {};
+  SemaphoreHandle_t mutex_ = nullptr;
   i2c_master_bus_handle_t bus_ = nullptr;
   i2c_master_dev_handle_t device_ = nullptr;
   uint8_t device_address_ = 0;

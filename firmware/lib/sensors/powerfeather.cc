@@ -40,7 +40,7 @@ uint8_t crc8(const uint8_t* data, size_t size) {
   for (size_t i = 0; i < size; ++i) {
     crc = static_cast<uint8_t>(crc ^ data[i]);
     for (int bit = 0; bit < 8; ++bit) {
-      crc = static_cast<uint8_t>((crc << 1) ^ ((crc & 0x80U) != 0 ? kPolynomial : 0U));
+      crc = static_cast<uint8_t>((uint32_t{crc} << 1) ^ ((crc & 0x80U) != 0 ? kPolynomial : 0U));
     }
   }
   return crc;

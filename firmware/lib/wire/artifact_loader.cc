@@ -65,6 +65,8 @@ Outcome ArtifactLoader::chunk(const ArtifactChunkRequest& request) {
     return Outcome::of(WireStatus::kArtifactOrder, received_);
   }
   if (!store_.write(received_, request.data)) {
+    // What the store holds is unknown: the next upload starts over, the same file's too.
+    sha256_known_ = false;
     return Outcome::of(WireStatus::kStoreFailed, received_);
   }
   received_ += static_cast<uint32_t>(request.data.size());

@@ -257,7 +257,8 @@ void Dispatcher::run(const DutyStopRequest&) {
 }
 
 void Dispatcher::run(const DutyStatusRequest&) {
-  if (!duty_.scheduler->active()) {
+  // A paused board keeps the store and the time it goes on with.
+  if (duty_.scheduler->facts().mode == duty::Mode::kStopped) {
     (void)duty_.scheduler->open();  // where it can be: there is something to tell without it, too
   }
   const duty::Facts facts = duty_.scheduler->facts();

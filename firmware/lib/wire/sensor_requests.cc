@@ -75,11 +75,14 @@ void Dispatcher::send_readings(bool all) {
   const bool waited = clock_.now_us() - sensor_sent_us_ >= kReadingsEveryUs;
   const SensorStatus failure = sensors_->failure();
   const bool failed = failure != SensorStatus::kOk;
-  while (sensors_->kept() >= (all || waited || failed ? 1 : kPerNotice)) {
+  // No more than there is now: a sampler with a thread of its own may fill it as fast as a port
+  // that nobody reads takes it.
+  uint32_t left = sensors_->kept();
+  while (left >= (all || waited || failed ? 1 : kPerNotice)) {
     BodyWriter out({notice_ + kFrameHeaderBytes, kBodyLimit});
     out.u32(sensor_number_);
     out.u32(sensors_->lost());
-    for (uint32_t i = 0; i < kPerNotice && sensors_->kept() != 0; ++i) {
+    for (uint32_t i = 0; i < kPerNotice && left != 0; ++i, --left) {
       (void)sensors_->oldest().encode(out);
       sensors_->pop();
       ++sensor_number_;

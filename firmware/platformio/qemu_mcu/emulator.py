@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-_START_S = 0.5
+_START_S = 20.0
+_POLL_S = 0.1
 """An emulator that refuses its arguments or the image has ended by then."""
 _STOP_S = 2.0
 
@@ -84,6 +85,16 @@ def stop(folder: Path) -> int:
     return 0
 
 
+def _taken(port: int) -> bool:
+    """Whether somebody listens there; found out without a connection, of which the emulator takes one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
 def start(board: dict[str, Any], image: Path, folder: Path, upload_port: str) -> int:
     """Starts the emulator; `upload_port` is a TCP port's number, or empty for a free one.
 
@@ -121,7 +132,11 @@ def start(board: dict[str, Any], image: Path, folder: Path, upload_port: str) ->
             start_new_session=True,
         )
     (folder / "emulator.pid").write_text(str(process.pid))
-    time.sleep(_START_S)
+    deadline = time.monotonic() + _START_S
+    while process.poll() is None and not _taken(port) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    if process.poll() is None:
+        time.sleep(_POLL_S)  # what is wrong with a board shows right after its port is open
     if process.poll() is not None:
         said = log.read_text(errors="replace").strip().splitlines()
         reason = said[-1] if said else f"it ended with status {process.returncode}"

@@ -2,6 +2,7 @@
 
 #include <sys/time.h>
 
+#include <cstdlib>
 #include <cstring>
 
 #include "driver/gpio.h"
@@ -11,6 +12,7 @@
 #include "esp_sleep.h"
 #include "esp_system.h"
 #include "esp_timer.h"
+#include "freertos/semphr.h"
 #include "freertos/task.h"
 
 namespace esp_stub {
@@ -123,6 +125,21 @@ void esp_rom_delay_us(uint32_t us) { state().now_us += us; }
 
 // ---- FreeRTOS: time passes by waiting; tasks are the tests' business
 
+SemaphoreHandle_t xSemaphoreCreateMutexStatic(StaticSemaphore_t* memory) {
+  memory->taken = 0;
+  return memory;
+}
+// One task here: a mutex that is taken already would wait for ever on the chip.
+BaseType_t xSemaphoreTake(SemaphoreHandle_t mutex, TickType_t) {
+  if (mutex->taken != 0) abort();
+  mutex->taken = 1;
+  return 1;
+}
+BaseType_t xSemaphoreGive(SemaphoreHandle_t mutex) {
+  if (mutex->taken == 0) abort();
+  mutex->taken = 0;
+  return 1;
+}
 void vTaskDelay(TickType_t ticks) { state().now_us += int64_t{ticks} * 1000; }
 BaseType_t xTaskCreatePinnedToCore(TaskFunction_t, const char*, uint32_t, void*, UBaseType_t,
                                    TaskHandle_t*, BaseType_t) {
