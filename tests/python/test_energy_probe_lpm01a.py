@@ -108,11 +108,12 @@ def test_damage_without_end_does_not_stop_the_stream() -> None:
 # ---- the probe, over a tty
 
 
-def record(probe: Lpm01aProbe, seconds: float) -> list[TraceChunk]:
+def record(probe: Lpm01aProbe, instrument: EmulatedLpm01a, count: int) -> list[TraceChunk]:
+    """`count` samples at least, however busy the computer is."""
     chunks: list[TraceChunk] = []
     probe.start()
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    until = time.monotonic() + 30
+    while instrument.sent < count and time.monotonic() < until:
         chunks += probe.read()
     probe.stop()
     chunks += probe.read()
@@ -124,7 +125,7 @@ def test_energy_of_a_known_wave(rate_hz: int) -> None:
     with EmulatedLpm01a(wave, drop=(1200, 1400), edges=(100, 300)) as instrument:
         probe = create(ProbeOptions(address=instrument.device, voltage_v=3.0, rate_hz=rate_hz))
         probe.open()
-        chunks = record(probe, 0.8)
+        chunks = record(probe, instrument, 3500)
         info = probe.stop()
         probe.close()
     index, amperes = samples(chunks)
@@ -145,7 +146,7 @@ def test_a_source_voltage_other_than_the_one_set() -> None:
     with EmulatedLpm01a(wave, voltage="3266-03", knows_events=False) as instrument:
         probe = create(ProbeOptions(address=instrument.device, voltage_v=3.3))
         probe.open()
-        chunks = record(probe, 0.1)
+        chunks = record(probe, instrument, 300)
         info = probe.stop()
         probe.close()
     assert np.concatenate([chunk.voltage_v for chunk in chunks]) == pytest.approx(3.266)

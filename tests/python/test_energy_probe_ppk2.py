@@ -176,11 +176,12 @@ def wave(numbers: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.ui
     return np.where(high, 0.06, 0.03), np.where(high, 2, 0).astype(np.uint8)
 
 
-def record(probe: Ppk2Probe, seconds: float) -> list[TraceChunk]:
+def record(probe: Ppk2Probe, instrument: EmulatedPpk2, count: int) -> list[TraceChunk]:
+    """`count` samples at least, however busy the computer is."""
     chunks: list[TraceChunk] = []
     probe.start()
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    until = time.monotonic() + 30
+    while instrument.sent < count and time.monotonic() < until:
         chunks += probe.read()
     probe.stop()
     chunks += probe.read()
@@ -192,7 +193,7 @@ def test_energy_of_a_known_wave() -> None:
         probe = Ppk2Probe(instrument.device, SOURCE, 3.3)
         probe.open()
         try:
-            chunks = record(probe, 1.0)
+            chunks = record(probe, instrument, 80_000)
             info = probe.stop()
         finally:
             probe.close()
@@ -219,7 +220,7 @@ def test_ampere_meter_supplies_nothing() -> None:
     with EmulatedPpk2(low) as instrument:
         probe = create(ProbeOptions(address=instrument.device, voltage_v=3.7))
         probe.open()
-        chunks = record(probe, 0.2)
+        chunks = record(probe, instrument, 5_000)
         info = probe.stop()
         probe.close()
     assert b"\x0c\x01" not in instrument.commands and b"\x11\x01" in instrument.commands
@@ -232,7 +233,7 @@ def test_a_source_voltage_other_than_the_one_set() -> None:
     with EmulatedPpk2(wave, vdd_mv=3250) as instrument:
         probe = Ppk2Probe(instrument.device, SOURCE, 3.3)
         probe.open()
-        chunks = record(probe, 0.2)
+        chunks = record(probe, instrument, 5_000)
         info = probe.stop()
         probe.close()
     assert set(np.concatenate([chunk.voltage_v for chunk in chunks])) == {3.25}
