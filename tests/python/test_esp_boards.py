@@ -214,6 +214,7 @@ def test_components_are_those_of_the_headers() -> None:
         "esp_system.h": "esp_system",
         "esp_timer.h": "esp_timer",
         "freertos/FreeRTOS.h": "freertos",
+        "freertos/semphr.h": "freertos",
         "freertos/task.h": "freertos",
     }
     general = {"sdkconfig.h", "sys/time.h", "cstddef", "cstdint", "type_traits"}
