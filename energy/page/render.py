@@ -151,7 +151,8 @@ def _context(
         ("mean current", si(tuning["mean_a"], "A")),
         ("per image and epoch", si(summary["energy_per_training_step_j"], "J")),
     ]
-    if "accuracy_after" in metrics:
+    judged = {"accuracy_before", "accuracy_after"} <= set(metrics)
+    if judged:
         before, after = (100 * float(metrics[f"accuracy_{k}"]) for k in ("before", "after"))
         figures.insert(0, ("accuracy before, after", f"{before:.1f} → {after:.1f} %"))
     used = [Phase[name.upper()] for name in summary["phases"]]
@@ -173,7 +174,7 @@ def _context(
         "legend": [(COLOURS[phase], phase.label.replace("_", " ")) for phase in used],
         "resolution": f"{samples:,} samples at {si(reader.info.rate_hz, 'S/s')}, kept in up to {BUCKETS:,} columns.",
         "phases": [_phase_row(name, figure) for name, figure in summary["phases"].items()],
-        "accuracy": comparison is not None or "accuracy_after" in metrics,
+        "accuracy": comparison is not None or judged,
         "methods": _methods(comparison),
         "methods_note": "ES = (E_full - E_block) / E_full. Paper: Huang, Millar et al., EuroMLSys 2024, a training step "
         "at 32 px on a Raspberry Pi, constant power times time.",
@@ -269,7 +270,7 @@ def _charts(
         points = [
             (m["name"], m["energy_j"], 100 * m["accuracy_after"]) for m in comparison["methods"]
         ]
-    elif "accuracy_after" in metrics:
+    elif {"accuracy_before", "accuracy_after"} <= set(metrics):
         points = [
             ("before", 0.0, 100 * metrics["accuracy_before"]),
             (

@@ -35,7 +35,7 @@ MIN_V, MAX_V = 1.8, 3.3
 DYNAMIC, STATIC = "dynamic", "static"
 LIMITS_A = {DYNAMIC: 0.05, STATIC: 0.2}
 _WORDS = {DYNAMIC: "dyn", STATIC: "stat"}
-_ANSWER_S = 2.0
+_ANSWER_S = 5.0
 _CALIBRATION_S = 10.0
 _PROMPT = "PowerShield >"
 
