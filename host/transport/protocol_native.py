@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from serial.serialutil import PortNotOpenError, SerialBase, SerialException
+from serial.serialutil import PortNotOpenError, SerialException
 
 from host.transport import PortError
+from host.transport.lineless import LinelessPort
 
 ENVIRONMENT = "TBFT_NATIVE"
 DEFAULT_PROGRAM = Path(__file__).resolve().parents[2] / "build" / "native" / "tbft_native"
@@ -60,7 +61,7 @@ def arguments(url: str) -> list[str]:
     return words
 
 
-class Serial(SerialBase):
+class Serial(LinelessPort):
     """A started firmware process; what a serial port would carry goes through its pipes."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -171,21 +172,3 @@ class Serial(SerialBase):
         pipe = self._pipes()[1]
         while self.in_waiting and os.read(pipe.fileno(), _READ_BYTES):
             pass
-
-    def reset_output_buffer(self) -> None:
-        """Nothing is buffered."""
-
-    def flush(self) -> None:
-        """Nothing is buffered."""
-
-    def _reconfigure_port(self) -> None:
-        """A pipe has no rate, parity or stop bits."""
-
-    def _update_rts_state(self) -> None:
-        """A pipe has no such line."""
-
-    def _update_dtr_state(self) -> None:
-        """A pipe has no such line."""
-
-    def _update_break_state(self) -> None:
-        """A pipe has no such line."""

@@ -19,9 +19,10 @@ import tempfile
 import time
 from typing import IO, Any
 
-from serial.serialutil import PortNotOpenError, SerialBase, SerialException
+from serial.serialutil import PortNotOpenError, SerialException
 
 from host.transport import PortError, qemu_board
+from host.transport.lineless import LinelessPort
 
 CLOSE_TIMEOUT_S = 2.0
 BOOT_TIMEOUT_S = 10.0
@@ -29,7 +30,7 @@ BOOT_TIMEOUT_S = 10.0
 _READ_BYTES = 1 << 16
 
 
-class Serial(SerialBase):
+class Serial(LinelessPort):
     """A started emulator; the bytes of the board's UART go through a pair of sockets."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -171,24 +172,6 @@ class Serial(SerialBase):
         port = self._line()
         while self.in_waiting and port.recv(_READ_BYTES):
             pass
-
-    def reset_output_buffer(self) -> None:
-        """Nothing is buffered here."""
-
-    def flush(self) -> None:
-        """Nothing is buffered here."""
-
-    def _reconfigure_port(self) -> None:
-        """The emulated UART has no rate, parity or stop bits that matter."""
-
-    def _update_rts_state(self) -> None:
-        """There is no such line."""
-
-    def _update_dtr_state(self) -> None:
-        """There is no such line."""
-
-    def _update_break_state(self) -> None:
-        """There is no such line."""
 
 
 def _dying_with_us() -> list[str]:
