@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 from host.device import Device
-from host.duty_link import PAUSED, STOPPED, DutyLink
+from host.duty_link import PAUSED, RUNNING, STOPPED, DutyLink
 from host.duty_schedule import DAY_S, Entry
 from host.protocol import messages as m
 from tests.python.small_board import small_task
@@ -43,17 +43,20 @@ def wait(link: DutyLink, mode: int = STOPPED) -> m.DutyStatusResponse:
 
 
 def days_with_kills(
-    start: Callable[[], Device], days: int, kills: list[float]
+    start: Callable[[], Device], days: int, kills: Sequence[int]
 ) -> tuple[m.DutyStatusResponse, bytes, int]:
-    """Days on duty on a board whose flash and artifact are files; its process is killed so many seconds after it went on.
+    """Days on duty on a board whose flash and artifact are files; its process is killed when it has taken so many samples.
 
-    Returns the last status, the weight hash, and how often the board was killed while it ran. A replaying sensor forgets
-    its samples with every kill, so they are sent again, and the board goes on by ``resume``.
+    Counting samples, not seconds: how far a board comes in a second is the computer's affair. Returns the last status, the
+    weight hash, and how often the board was killed while it ran. A replaying sensor forgets its samples with every kill, so
+    they are sent again, and the board goes on by ``resume``.
     """
+    left = list(kills)
+    killed = 0
     with start() as device:
         prepare(device)
         DutyLink(device).start(START_S, START_S + days * DAY_S, 3)
-        killed = _kill(device, kills)
+        killed += _kill(device, left)
     while True:
         with start() as device:
             link = DutyLink(device)
@@ -61,19 +64,24 @@ def days_with_kills(
                 return link.status(), device.weights_sha256(), killed
             fill(link)
             link.resume()
-            if kills:
-                killed += _kill(device, kills)
+            if left:
+                killed += _kill(device, left)
                 continue
             return wait(link), device.weights_sha256(), killed
 
 
-def _kill(device: Device, kills: list[float]) -> int:
-    if kills:
-        time.sleep(kills.pop(0))
-        process = cast(Any, device.link._port)._process
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        device.link.dead = True
-        return 1
-    device.leave_running = True
-    return 0
+def _kill(device: Device, kills: list[int]) -> int:
+    """Kill the board once it has taken the next number of samples; 1 if it was on duty until then."""
+    if not kills:
+        device.leave_running = True
+        return 0
+    enough = kills.pop(0)
+    link = DutyLink(device)
+    deadline = time.monotonic() + 60
+    while (status := link.status()).samples < enough and status.mode == RUNNING:
+        assert time.monotonic() < deadline, status
+    process = cast(Any, device.link._port)._process
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    device.link.dead = True
+    return int(status.mode == RUNNING)

@@ -115,6 +115,23 @@ def known_weights() -> set[str]:
     return seen
 
 
+def test_what_was_passed_over_is_not_made_up_for_after_a_reset() -> None:
+    """Fine-tuning that is due while there are too few labels waits for its next time, wherever the board is reset."""
+    sparse = (SAMPLE, replace(TUNE, period_s=3 * PERIOD_S))
+    whole, board = on_duty(2 * HOURS, sparse), on_duty(2 * HOURS, sparse)
+    whole.run()
+    assert whole.status().tunings == 4
+    steps = 0
+    while board.run(1) and board.status().mode == RUNNING:
+        found = reset(board.flash())
+        found.boot()
+        found.run()
+        assert goal(found.status()) == goal(whole.status()), board.status()
+        assert found.weights() == whole.weights(), board.status()
+        steps += 1
+    assert steps > 60
+
+
 @WAYS
 def test_the_store_goes_round_and_power_fails_at_every_operation(how: int) -> None:
     """A full ring: every operation of some wakes, the erasing of the oldest segment among them."""

@@ -36,6 +36,41 @@ uint32_t Scheduler::due(uint32_t entry) const {
   return done_[entry] - 1 + e.period_s;
 }
 
+// Plus 1: the entry's latest time up to time_s; 0 before the first.
+uint32_t Scheduler::latest(uint32_t entry, uint32_t time_s) const {
+  const Entry& e = settings_.schedule.entries[entry];
+  const uint64_t first_s = uint64_t{settings_.start_s} + e.first_s;
+  if (time_s < first_s) return 0;
+  return time_s - static_cast<uint32_t>((time_s - first_s) % e.period_s) + 1;
+}
+
+// What Record::settled says. A fine-tuning that goes on is not dealt with.
+uint8_t Scheduler::settled(uint32_t time_s) const {
+  uint8_t bits = 0;
+  for (uint32_t i = 0; i < settings_.schedule.count; ++i) {
+    const uint32_t time = latest(i, time_s);
+    const uint32_t done = tuning() && i == entry_ ? done_before_ : done_[i];
+    if (time != 0 && done >= time) bits = static_cast<uint8_t>(bits | 1U << i);
+  }
+  return bits;
+}
+
+// After a restart: what the log says was done, and what it says was passed over.
+void Scheduler::restore_done() {
+  const LogState& state = parts_.store.state();
+  memcpy(done_, state.done, sizeof done_);
+  for (uint32_t i = 0; i < settings_.schedule.count; ++i) {
+    const uint32_t time = latest(i, state.time_s);
+    if ((state.settled >> i & 1) != 0 && time > done_[i]) done_[i] = time;
+  }
+}
+
+bool Scheduler::tuning() const {
+  return mode_ == Mode::kRunning && (activity_ == Activity::kLoad ||
+                                     activity_ == Activity::kTrain ||
+                                     activity_ == Activity::kCommit);
+}
+
 uint32_t Scheduler::next_due() const {
   uint32_t next = UINT32_MAX;
   for (uint32_t i = 0; i < settings_.schedule.count; ++i) {
@@ -120,7 +155,7 @@ void Scheduler::begin() {
   mode_ = Mode::kRunning;
   activity_ = Activity::kPlan;
   labels_taken_ = false;
-  memcpy(done_, parts_.store.state().done, sizeof done_);
+  restore_done();
   heard();
 }
 
@@ -153,6 +188,7 @@ Status Scheduler::boot() {
   wakes_ = state.wakes;
   const uint32_t pending = state.pending_number;
   const uint32_t tunings = state.tunings;
+  restore_done();  // records say what is dealt with
   (void)settle_tuning();
   if (pending != 0 && state.tunings == tunings) {
     Event dropped = event(EventKind::kDropped);
@@ -241,7 +277,7 @@ Status Scheduler::resume() {
 
 void Scheduler::pause() {
   if (mode_ != Mode::kRunning) return;
-  if (facts().tuning) drop_tuning("fine-tuning was interrupted", {});
+  if (tuning()) drop_tuning("fine-tuning was interrupted", {});
   mode_ = Mode::kPaused;
   Event stopped = event(EventKind::kStopped);
   stopped.code = kStoppedPaused;
@@ -440,6 +476,7 @@ Record Scheduler::stamp(RecordType type) {
   record.clock_s = static_cast<uint32_t>(parts_.sleep.now_us() / kSecondUs);
   record.wakes = wakes_;
   record.battery_mv = battery_mv();
+  record.settled = settled(record.time_s);
   return record;
 }
 
@@ -481,9 +518,7 @@ void Scheduler::fail(const char* what, Status why) {
 Facts Scheduler::facts() {
   Facts found;
   found.mode = mode_;
-  found.tuning =
-      mode_ == Mode::kRunning && (activity_ == Activity::kLoad || activity_ == Activity::kTrain ||
-                                  activity_ == Activity::kCommit);
+  found.tuning = tuning();
   found.time_s = time_s();
   found.wakes = wakes_;
   found.next_s = mode_ == Mode::kStopped ? 0 : next_due();

@@ -151,6 +151,10 @@ class Scheduler {
   uint32_t time_s();
   uint32_t due(uint32_t entry) const;
   uint32_t next_due() const;
+  uint32_t latest(uint32_t entry, uint32_t time_s) const;
+  uint8_t settled(uint32_t time_s) const;
+  void restore_done();
+  bool tuning() const;
 
   void plan();
   bool take_labels();

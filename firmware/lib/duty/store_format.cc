@@ -28,6 +28,7 @@ void LogState::apply(const Record& record) {
   time_s = record.time_s;
   clock_s = record.clock_s;
   wakes = record.wakes;
+  settled = record.settled;
   switch (record.type) {
     case RecordType::kSample:
       next_id = record.id + 1;
@@ -53,6 +54,7 @@ void LogState::apply(const Record& record) {
       break;
     case RecordType::kStarted:
       memset(done, 0, sizeof done);
+      settled = 0;
       pending_number = 0;
       break;
   }
@@ -81,6 +83,7 @@ void encode_segment(const SegmentHeader& header, uint8_t* out) {
   store_u32(out + kPendingAt + 4, s.pending_step);
   store_u32(out + kPendingAt + 8, s.pending_due);
   out[kPendingAt + 12] = s.pending_entry;
+  out[kPendingAt + 13] = s.settled;
   memcpy(out + kPendingAt + 16, s.pending_hash, kHashBytes);
   store_u32(out + kSegmentCrcAt, crc32(0, out, kSegmentCrcAt));
 }
@@ -111,6 +114,7 @@ bool decode_segment(const uint8_t* bytes, SegmentHeader* header) {
   s.pending_step = load_u32(bytes + kPendingAt + 4);
   s.pending_due = load_u32(bytes + kPendingAt + 8);
   s.pending_entry = bytes[kPendingAt + 12];
+  s.settled = bytes[kPendingAt + 13];
   memcpy(s.pending_hash, bytes + kPendingAt + 16, kHashBytes);
   return true;
 }
@@ -133,6 +137,7 @@ void encode_record(const Record& record, uint8_t* out) {
   store_u16(out + 44, record.prediction);
   store_u16(out + 46, record.battery_mv);
   memcpy(out + 48, record.hash, kHashBytes);
+  out[56] = record.settled;
   store_u32(out + kRecordCrcAt, crc32(0, out, kRecordCrcAt));
 }
 
@@ -158,6 +163,7 @@ bool decode_record(const uint8_t* bytes, Record* record) {
   record->prediction = static_cast<uint16_t>(load_u16(bytes + 44));
   record->battery_mv = static_cast<uint16_t>(load_u16(bytes + 46));
   memcpy(record->hash, bytes + 48, kHashBytes);
+  record->settled = bytes[56];
   return true;
 }
 

@@ -38,7 +38,11 @@ struct Record {
   uint16_t prediction = 0;  // kSample, kLabel
   uint16_t battery_mv = 0;  // 0 unknown
   uint8_t hash[kHashBytes] = {};  // kTuned: first bytes of the weight hash
+  // Bit i: the latest time of entry i up to time_s is dealt with, also where nothing was to be done
+  // (too few labels, quiet hours, battery), which leaves no record of its own.
+  uint8_t settled = 0;
 };
+static_assert(kMaxEntries <= 8, "a bit for each entry");
 
 // What the log up to some record says of the past. Every segment begins with it, so that erasing
 // the oldest segment forgets samples and nothing else.
@@ -52,6 +56,7 @@ struct LogState {
   uint32_t time_s = 0;
   uint32_t clock_s = 0;
   uint32_t done[kMaxEntries] = {};  // per entry: last time of the schedule that was done, plus 1
+  uint8_t settled = 0;              // as in the last record
   // fine-tuned and not known to be committed; number 0: none
   uint32_t pending_number = 0;  // of kTuned
   uint32_t pending_step = 0;

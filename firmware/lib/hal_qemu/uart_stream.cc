@@ -71,6 +71,7 @@ void UartStream::resume() {
 
 int32_t UartStream::read(uint8_t* data, size_t capacity, uint32_t timeout_ms) {
   if (timeout_ms == kForever) {
+    const IdleScope idle;
     uart::sleep_while(nothing_there);
   } else if (timeout_ms != 0 && nothing_there()) {
     QemuClock::pass_us(uint64_t{timeout_ms} * 1000);

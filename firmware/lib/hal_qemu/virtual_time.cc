@@ -4,6 +4,7 @@ namespace tbft {
 namespace {
 
 uint64_t g_passed_us = 0;
+uint64_t g_idle_ns = 0;
 
 #if !defined(__riscv)
 // Extends a 32-bit counter that is asked often enough.
@@ -16,11 +17,9 @@ uint64_t extended(uint32_t now) {
 }
 #endif
 
-}  // namespace
-
 #if defined(__arm__)
 
-uint64_t virtual_ns() {
+uint64_t machine_ns() {
   constexpr uintptr_t kFpgaCounter = 0x40028018;
   constexpr uint32_t kNsPerTick = 40;
   return extended(*reinterpret_cast<volatile uint32_t*>(kFpgaCounter)) * kNsPerTick;
@@ -28,7 +27,7 @@ uint64_t virtual_ns() {
 
 #elif defined(__riscv)
 
-uint64_t virtual_ns() {
+uint64_t machine_ns() {
   uint32_t high = 0;
   uint32_t low = 0;
   uint32_t again = 0;
@@ -41,7 +40,7 @@ uint64_t virtual_ns() {
 
 #elif defined(__XTENSA__)
 
-uint64_t virtual_ns() {
+uint64_t machine_ns() {
   constexpr uint32_t kNsPerCycle = 25;
   uint32_t count = 0;
   asm volatile("rsr.ccount %0" : "=r"(count));
@@ -49,6 +48,14 @@ uint64_t virtual_ns() {
 }
 
 #endif
+
+}  // namespace
+
+uint64_t virtual_ns() { return machine_ns() - g_idle_ns; }
+
+IdleScope::IdleScope() : began_ns_(machine_ns()) {}
+
+IdleScope::~IdleScope() { g_idle_ns += machine_ns() - began_ns_; }
 
 uint64_t QemuClock::now_us() { return virtual_ns() / 1000 + g_passed_us; }
 
