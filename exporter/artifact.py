@@ -20,7 +20,7 @@ from exporter.program import conv_quant, weight_shape
 from exporter.scaling import loss_multiplier
 
 MAGIC = b"TBFA"
-VERSION = 2
+VERSION = 3
 HEADER_BYTES = 128
 NONE = 0xFFFF
 MAX_REGIONS = 4

@@ -21,7 +21,14 @@ from exporter.graph import (
     Shape,
     activation_range,
 )
-from exporter.oracle.fixed import I64, bitlen, needed, rshift_round
+from exporter.oracle.fixed import (
+    I64,
+    bitlen,
+    expected_shift,
+    gain_after,
+    needed,
+    rshift_round,
+)
 from exporter.oracle.forward import exact_matmul, patches, pool_windows
 
 
@@ -65,18 +72,30 @@ def narrow(error: Error, bits: int = 7) -> Error:
     return Error(values, error.exponent + shift)
 
 
+def narrow_for_input(error: Error) -> tuple[Error, int]:
+    """The error that an input gradient reads, and its largest magnitude (before the rounding)."""
+    read = narrow(error)
+    largest = int(np.abs(error.values.astype(np.int64)).max(initial=0))
+    return read, largest >> (read.exponent - error.exponent)
+
+
 def weight_gradient_bits(positions: int) -> int:
     """Bits of a wide error that a weight gradient over ``positions`` output positions can sum in 32 bits."""
     return max(7, min(11, 22 - bitlen(positions - 1)))
 
 
-def store_stateful(acc: I64, exponent: int, states: MutableMapping[str, int], name: str) -> Error:
-    """Round with the shift of last time where it loses at most one bit, and note the exact one."""
-    need = needed(int(np.abs(acc).max(initial=0)))
-    last = states.get(name, 0)
-    shift = last if need <= last <= need + 1 else need
-    states[name] = need
-    return store(acc, shift, exponent)
+def store_stateful(
+    acc: I64, exponent: int, read: int, states: MutableMapping[str, int], name: str
+) -> Error:
+    """Round with the shift that the gain of the last samples asks for where it loses at most one bit, and follow the gain.
+
+    ``read``: the largest of the errors that ``acc`` are sums of, from ``narrow_for_input``.
+    """
+    largest = int(np.abs(acc).max(initial=0))
+    gain = states.get(name, 0)
+    guess, need = expected_shift(gain, read), needed(largest)
+    states[name] = gain_after(gain, read, largest)
+    return store(acc, guess if need <= guess <= need + 1 else need, exponent)
 
 
 def scaled_weight_factors(weight_scale: F32) -> tuple[I64, int]:
@@ -128,12 +147,12 @@ def conv_input(
     factors, t = scaled_weight_factors(node.quant.weight_scale)
     outputs, kh, kw, inputs = weight.shape
     kernel = scaled_weights(weight, factors.reshape(-1, 1, 1, 1)).reshape(outputs, -1)
-    error = narrow(error)
+    error, largest = narrow_for_input(error)
     oh, ow, _ = error.values.shape
     e = error.values.reshape(oh * ow, outputs).astype(np.int16)
     taps = exact_matmul(e, kernel.astype(np.int16), outputs * 127 * 2032)
     acc = scatter(taps.reshape(oh, ow, kh, kw, inputs), shape, node.stride, node.padding)
-    return store_stateful(acc, error.exponent + t, states, node.name)
+    return store_stateful(acc, error.exponent + t, largest, states, node.name)
 
 
 def depthwise_input(
@@ -143,12 +162,12 @@ def depthwise_input(
     assert node.quant is not None
     factors, t = scaled_weight_factors(node.quant.weight_scale)
     kernel = scaled_weights(weight, factors)
-    error = narrow(error)
+    error, largest = narrow_for_input(error)
     taps = error.values.astype(np.int64)[:, :, None, None, :] * kernel
     acc = scatter(taps, shape, node.stride, node.padding)
     if node.is_affine:
         return store_exact(acc, error.exponent + t, wide=True)
-    return store_stateful(acc, error.exponent + t, states, node.name)
+    return store_stateful(acc, error.exponent + t, largest, states, node.name)
 
 
 def conv_weight(node: Conv2d, error: Error, x: I8, zero_point: int) -> tuple[I64, I64]:

@@ -45,6 +45,30 @@ def needed(largest: int, bits: int = 7) -> int:
     return max(0, bitlen(largest) - bits)
 
 
+MAX_NARROW_SHIFT = 24
+
+
+def level_of(largest: int) -> int:
+    """Base-2 logarithm in eighths, to the eighth below and linear in between; 0 for 0 (docs/numerics.md, section 3)."""
+    if largest == 0:
+        return 0
+    b = bitlen(largest) - 1
+    return 8 * b + ((largest << 3 >> b) & 7)
+
+
+def expected_shift(gain: int, read: int) -> int:
+    """Shift that sums of errors up to ``read`` will need at this gain, or one more."""
+    return min(max(((gain + level_of(read)) >> 3) - 6, 0), MAX_NARROW_SHIFT)
+
+
+def gain_after(gain: int, read: int, largest: int) -> int:
+    """``gain`` (0: none yet) after errors up to ``read`` gave sums up to ``largest``: a quarter of the way to theirs."""
+    if largest == 0:
+        return gain
+    seen = max(level_of(largest) - level_of(read), 1)
+    return seen if gain == 0 else gain + ((seen - gain + 2) >> 2)
+
+
 def mbqm(x: I64, multiplier: I64 | int, shift: I64 | int) -> I64:
     """TFLite's ``MultiplyByQuantizedMultiplier`` (double rounding); arrays broadcast."""
     m = np.asarray(multiplier, dtype=np.int64)

@@ -39,6 +39,7 @@ def library() -> ctypes.CDLL:
         "k_random_key",
         "k_random_bits16",
         "k_error_magnitude",
+        "k_error_magnitude_narrow",
     ):
         getattr(lib, name).restype = ctypes.c_uint32
     for name in (

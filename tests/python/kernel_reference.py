@@ -51,6 +51,27 @@ def needed(largest: int, bits: int = 7) -> int:
     return max(0, int(largest).bit_length() - bits)
 
 
+def level_of(largest: int) -> int:
+    """Whole octaves and eighths of the logarithm, read off the leading bits."""
+    if largest == 0:
+        return 0
+    octave = int(largest).bit_length() - 1
+    return 8 * octave + int(f"{largest:b}000"[1:4], 2)
+
+
+def expected_shift(gain: int, read: int) -> int:
+    """Whole octaves of what is expected, less six, within 0 … 24."""
+    return sorted((0, (gain + level_of(read)) // 8 - 6, 24))[1]
+
+
+def gain_after(gain: int, read: int, largest: int) -> int:
+    """Exponential mean with weight 1/4, rounded half up."""
+    if largest == 0:
+        return gain
+    seen = max(1, level_of(largest) - level_of(read))
+    return seen if gain == 0 else int(np.floor(gain + (seen - gain) / 4 + 0.5))
+
+
 def to_error(acc: I64, n: int) -> Int8:
     """Errors stored with shift n."""
     return np.clip(rshift_round(acc, n), -127, 127).astype(np.int8)

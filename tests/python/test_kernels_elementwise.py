@@ -103,6 +103,8 @@ def test_error_magnitude() -> None:
     for n in SIZES:
         e = int16(rng, n) >> int(rng.integers(0, 15))
         assert call("k_error_magnitude", e, n) == np.abs(e.astype(np.int64)).max()
+        narrow = (e >> 8).astype(np.int8)
+        assert call("k_error_magnitude_narrow", narrow, n) == np.abs(narrow.astype(int)).max()
 
 
 def test_error_add() -> None:

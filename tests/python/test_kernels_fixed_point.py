@@ -49,6 +49,28 @@ def test_shift_serves() -> None:
             assert call("k_shift_serves", shift, needed) == (shift - needed in (0, 1))
 
 
+@given(st.integers(0, 2**31 - 1), st.integers(0, 247), st.integers(0, 127))
+@example(0, 80, 0)
+@example(1, 0, 127)
+@example(7, 3, 2)
+@example(2**31 - 1, 247, 1)
+def test_gain_of_sums(largest: int, gain: int, read: int) -> None:
+    assert call("k_level_of", largest) == reference.level_of(largest) <= 247
+    expected = reference.gain_after(gain, read, largest)
+    assert call("k_gain_after", gain, read, largest) == expected <= 247
+    assert call("k_expected_shift", gain, read) == reference.expected_shift(gain, read) <= 24
+
+
+def test_the_same_gain_gives_a_shift_that_serves() -> None:
+    """Errors up to 64, then up to others, with sums somewhat below their proportion: the shift is exact, or one bit is lost."""
+    for factor in range(1, 4000, 7):
+        gain = reference.gain_after(0, 64, 64 * factor)
+        for read in (32, 40, 48, 56, 64, 80, 96, 112, 127):
+            guess = reference.expected_shift(gain, read)
+            for part in (read * factor * 4 // 5, read * factor * 3 // 5):
+                assert guess - reference.needed(part) in (0, 1)
+
+
 @given(UINT32, UINT32, st.integers(0, 1000), UINT32)
 def test_random_bits(seed: int, step: int, tensor: int, index: int) -> None:
     key = reference.random_key(seed, step, tensor)

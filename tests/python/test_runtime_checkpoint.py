@@ -312,7 +312,7 @@ def test_forbidden_weights_are_refused() -> None:
     flash = board.flash_bytes(FLASH_BYTES)
     payload = int.from_bytes(flash[12:16], "little")
     states = len(board.shift_states())
-    for at, value in ((256 + states, 0x80), (256, 25)):
+    for at, value in ((256 + states, 0x80), (256, 248)):
         bad = bytearray(flash)
         bad[at] = value
         bad[16:20] = zlib.crc32(bad[256 : 256 + payload]).to_bytes(4, "little")

@@ -270,18 +270,19 @@ def test_work_is_counted_op_by_op(blocks: str, mode: str) -> None:
     assert sum(w.entered for w in work.values()) == 1
     board.cache_sample(0, image, 1)
     assert board.phases()["frozen_forward"].macs == macs[Phase.PREFIX]
-    for _ in range(6):
-        states = board.shift_states()
-        board.phases()
+    stateful = [op for op in plan.program.phase(Phase.BACKWARD) if op.state is not None]
+    assert not board.train_sample(0).skipped
+    # Without a gain the shift is 0, and all sums here need another: each runs a second time.
+    assert all(board.shift_states()[op.state or 0] >= 8 * 7 for op in stateful)
+    second = sum(op.macs for op in stateful)
+    assert board.phases()["backward"].macs == macs[Phase.BACKWARD] + second
+    for _ in range(5):
         assert not board.train_sample(0).skipped
         work = board.phases()
-    assert work["train_forward"].macs == macs[Phase.TAIL]
-    stateful = [op for op in plan.program.phase(Phase.BACKWARD) if op.state is not None]
-    needed = board.shift_states()
-    reruns = sum(
-        op.macs for op in stateful if states[op.state or 0] - needed[op.state or 0] not in (0, 1)
-    )
-    assert work["backward"].macs == macs[Phase.BACKWARD] + reruns
+        assert work["train_forward"].macs == macs[Phase.TAIL]
+        if mode == "accumulate":
+            # The same sample and weights: nearly the same levels, and no shift to be corrected.
+            assert work["backward"].macs == macs[Phase.BACKWARD]
     sizes = sum(
         t.nbytes // (4 if t.is_bias else 1)
         for t in map(board.tensor, range(board.info().trained_tensors))

@@ -66,9 +66,9 @@ void Scheduler::restore_done() {
 }
 
 bool Scheduler::tuning() const {
-  return mode_ == Mode::kRunning && (activity_ == Activity::kLoad ||
-                                     activity_ == Activity::kTrain ||
-                                     activity_ == Activity::kCommit);
+  return mode_ == Mode::kRunning &&
+         (activity_ == Activity::kLoad || activity_ == Activity::kTrain ||
+          activity_ == Activity::kCommit);
 }
 
 uint32_t Scheduler::next_due() const {

@@ -94,7 +94,8 @@ void relu_bwd_arm_dsp(const int8_t* e, const int8_t* y, uint32_t n, int32_t act_
                       int32_t act_max, bool relu6, int8_t* out);
 void relu_bwd_arm_dsp(const int16_t* e, const int8_t* y, uint32_t n, int32_t act_min,
                       int32_t act_max, bool relu6, int16_t* out);
-uint32_t error_magnitude_s16_arm_dsp(const int16_t* e, uint32_t n);
+uint32_t error_magnitude_arm_dsp(const int16_t* e, uint32_t n);
+uint32_t error_magnitude_arm_dsp(const int8_t* e, uint32_t n);
 #endif
 
 #if TBFT_KERNELS_LX7

@@ -169,16 +169,37 @@ int32_t error_add(const ErrorView& a, int32_t a_exponent, const ErrorView& b, in
   return b.s8 != nullptr ? add_any(sum, a.s16, b.s8, n, out) : add_any(sum, a.s16, b.s16, n, out);
 }
 
-uint32_t error_magnitude_s16(const int16_t* e, uint32_t n) {
-#if TBFT_KERNELS_ARM_DSP
-  return error_magnitude_s16_arm_dsp(e, n);
-#endif
-  int32_t largest = 0;
+namespace {
+
+// Lowest and highest are followed apart: two instructions an element where there are MIN and MAX.
+template <typename E>
+uint32_t largest_magnitude(const E* e, uint32_t n) {
+  int32_t lowest = 0;
+  int32_t highest = 0;
   for (uint32_t i = 0; i < n; ++i) {
-    const int32_t size = e[i] < 0 ? -e[i] : e[i];
-    largest = size > largest ? size : largest;
+    const int32_t value = e[i];
+    lowest = value < lowest ? value : lowest;
+    highest = value > highest ? value : highest;
   }
-  return static_cast<uint32_t>(largest);
+  return static_cast<uint32_t>(-lowest > highest ? -lowest : highest);
+}
+
+}  // namespace
+
+uint32_t error_magnitude(const int16_t* e, uint32_t n) {
+#if TBFT_KERNELS_ARM_DSP
+  return error_magnitude_arm_dsp(e, n);
+#else
+  return largest_magnitude(e, n);
+#endif
+}
+
+uint32_t error_magnitude(const int8_t* e, uint32_t n) {
+#if TBFT_KERNELS_ARM_DSP
+  return error_magnitude_arm_dsp(e, n);
+#else
+  return largest_magnitude(e, n);
+#endif
 }
 
 void channel_pad_fwd(const int8_t* x, int32_t pixels, int32_t channels_in, int32_t before,

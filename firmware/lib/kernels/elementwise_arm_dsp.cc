@@ -87,7 +87,15 @@ void relu_bwd_arm_dsp(const int16_t* e, const int8_t* y, uint32_t n, int32_t act
   for (; i < n; ++i) out[i] = range(e[i], y[i]);
 }
 
-uint32_t error_magnitude_s16_arm_dsp(const int16_t* e, uint32_t n) {
+namespace {
+
+uint32_t larger(uint32_t largest, int32_t value) {
+  return magnitude(value) > largest ? magnitude(value) : largest;
+}
+
+}  // namespace
+
+uint32_t error_magnitude_arm_dsp(const int16_t* e, uint32_t n) {
   uint32_t highest = 0;
   uint32_t lowest = 0;
   uint32_t i = 0;
@@ -103,15 +111,35 @@ uint32_t error_magnitude_s16_arm_dsp(const int16_t* e, uint32_t n) {
         : "cc");
   }
   uint32_t largest = 0;
-  const auto take = [&](int32_t value) {
-    if (magnitude(value) > largest) largest = magnitude(value);
-  };
-  const uint32_t pairs[2] = {highest, lowest};
-  for (const uint32_t pair : pairs) {
-    take(static_cast<int16_t>(pair));
-    take(static_cast<int16_t>(pair >> 16));
+  for (const uint32_t pair : {highest, lowest}) {
+    largest = larger(largest, static_cast<int16_t>(pair));
+    largest = larger(largest, static_cast<int16_t>(pair >> 16));
   }
-  if (i < n) take(e[i]);
+  return i < n ? larger(largest, e[i]) : largest;
+}
+
+uint32_t error_magnitude_arm_dsp(const int8_t* e, uint32_t n) {
+  uint32_t highest = 0;
+  uint32_t lowest = 0;
+  uint32_t i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const uint32_t four = arm::load_word(e + i);
+    uint32_t scratch;
+    asm("ssub8 %2, %3, %0\n\t"
+        "sel %0, %3, %0\n\t"
+        "ssub8 %2, %3, %1\n\t"
+        "sel %1, %1, %3"
+        : "+r"(highest), "+r"(lowest), "=&r"(scratch)
+        : "r"(four)
+        : "cc");
+  }
+  uint32_t largest = 0;
+  for (const uint32_t four : {highest, lowest}) {
+    for (int32_t shift = 0; shift < 32; shift += 8) {
+      largest = larger(largest, static_cast<int8_t>(four >> shift));
+    }
+  }
+  for (; i < n; ++i) largest = larger(largest, e[i]);
   return largest;
 }
 

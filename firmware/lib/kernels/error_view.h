@@ -24,6 +24,7 @@ inline int32_t error_value(const ErrorView& e, int64_t i) {
 }
 
 // Largest |e|, the M from which the shift of a view follows: needed_shift(M, bits).
-uint32_t error_magnitude_s16(const int16_t* e, uint32_t n);
+uint32_t error_magnitude(const int16_t* e, uint32_t n);
+uint32_t error_magnitude(const int8_t* e, uint32_t n);
 
 }  // namespace tbft

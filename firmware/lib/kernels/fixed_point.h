@@ -58,6 +58,32 @@ constexpr bool shift_serves(int32_t shift, int32_t needed) {
   return needed <= shift && shift <= needed + 1;
 }
 
+constexpr int32_t kMaxNarrowShift = 24;  // of the largest sums there are: below 2^31
+
+// Base-2 logarithm in eighths, to the eighth below and linear in between; 0 for 0.
+constexpr uint8_t level_of(uint32_t largest) {
+  if (largest == 0) return 0;
+  const int32_t b = bitlen(largest) - 1;
+  const uint32_t eighths = (b >= 3 ? largest >> (b - 3) : largest << (3 - b)) & 7U;
+  return static_cast<uint8_t>(8 * b + static_cast<int32_t>(eighths));
+}
+
+constexpr uint8_t kMaxLevel = level_of(0x7fffffffU);
+
+// The gain of an input gradient, 0 for none yet, is the level of its sums above that of the errors
+// they are sums of (`read`, the largest). The shift that the next sums will need, or one more:
+constexpr int32_t expected_shift(uint8_t gain, uint32_t read) {
+  return clamp(((int32_t{gain} + level_of(read)) >> 3) - 6, 0, kMaxNarrowShift);
+}
+
+// The gain after sums up to largest: a quarter of the way to theirs.
+constexpr uint8_t gain_after(uint8_t gain, uint32_t read, uint32_t largest) {
+  if (largest == 0) return gain;
+  const int32_t above = int32_t{level_of(largest)} - level_of(read);
+  const int32_t seen = above > 1 ? above : 1;
+  return static_cast<uint8_t>(gain == 0 ? seen : gain + ((seen - gain + 2) >> 2));
+}
+
 // Wrap-around addition: sums that a malformed model makes too large stay defined.
 constexpr int32_t wrapping_add(int32_t a, int32_t b) {
   return static_cast<int32_t>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b));

@@ -20,7 +20,7 @@ constexpr uint32_t kOpBytes = 64;
 constexpr uint32_t kProgramBytes = 16;
 constexpr uint32_t kTrainedBytes = 64;
 constexpr uint32_t kBlockBytes = 32;
-constexpr uint32_t kVersion = 2;
+constexpr uint32_t kVersion = 3;
 constexpr uint32_t kMaxSections = 64;
 
 }  // namespace

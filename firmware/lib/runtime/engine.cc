@@ -11,9 +11,6 @@ namespace {
 constexpr int32_t kMaxBias = 1 << 30;
 constexpr int32_t kMaxRateExponent = 1024;
 
-// What needed_shift gives for the largest error a convolution may sum up.
-constexpr uint8_t kMaxShiftState = 24;
-
 bool bias_valid(const uint8_t* p, size_t bytes) {
   for (size_t i = 0; i < bytes; i += 4) {
     const int32_t value = load_i32(p + i);
@@ -272,7 +269,7 @@ Status Engine::write_trained(uint32_t tensor, uint32_t offset, Span<const uint8_
 
 bool Engine::trained_state_valid() {
   for (const uint8_t state : executor_.shift_states()) {
-    if (state > kMaxShiftState) return false;
+    if (state > kMaxLevel) return false;
   }
   for (uint32_t i = 0; i < info_.trained_tensors; ++i) {
     const TrainedTensor t = trainer_.tensor(i);

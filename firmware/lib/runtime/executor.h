@@ -36,6 +36,7 @@ class Executor {
   struct ReadError {
     ErrorView view;
     int32_t exponent;
+    uint32_t largest;  // magnitude of a wide one, before it was narrowed; else 0
   };
 
   static bool is_wide(const Tensor& error) { return error.type == ElementType::kInt16; }

@@ -179,6 +179,13 @@ int32_t k_mbqm(int32_t x, int32_t multiplier, int32_t shift) {
 int32_t k_rshift_round(int32_t a, int32_t n) { return tbft::rshift_round(a, n); }
 int32_t k_bitlen(uint64_t n) { return tbft::bitlen(n); }
 int32_t k_needed_shift(uint32_t largest) { return tbft::needed_shift(largest); }
+int32_t k_level_of(uint32_t largest) { return tbft::level_of(largest); }
+int32_t k_expected_shift(int32_t gain, uint32_t read) {
+  return tbft::expected_shift(static_cast<uint8_t>(gain), read);
+}
+int32_t k_gain_after(int32_t gain, uint32_t read, uint32_t largest) {
+  return tbft::gain_after(static_cast<uint8_t>(gain), read, largest);
+}
 int32_t k_shift_serves(int32_t shift, int32_t needed) {
   return tbft::shift_serves(shift, needed) ? 1 : 0;
 }

@@ -137,6 +137,9 @@ int32_t k_affine_bwd(int32_t variant, int32_t pixels, int32_t channels, const tb
   return function(pixels, channels, *e_y, numbers[0], w, q, numbers[1], *add, numbers[2], e_x);
 }
 
-uint32_t k_error_magnitude(const int16_t* e, uint32_t n) { return tbft::error_magnitude_s16(e, n); }
+uint32_t k_error_magnitude(const int16_t* e, uint32_t n) { return tbft::error_magnitude(e, n); }
+uint32_t k_error_magnitude_narrow(const int8_t* e, uint32_t n) {
+  return tbft::error_magnitude(e, n);
+}
 
 }  // extern "C"
