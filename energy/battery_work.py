@@ -20,26 +20,37 @@ FORWARD_MACS, FORWARD_ELEMENTS = 54_837_888, 133_184
 
 @dataclass(frozen=True)
 class Tuning:
-    """Work of a fine-tuning for each sample: MACs and elements of the frozen layers' forward pass, of
-    the trained ones', and of the backward pass; weights rewritten by an update, bytes of a commit."""
+    """Work of a fine-tuning: MACs and elements of a sample's pass through the frozen layers and through
+    the trained ones; MACs, those of weight gradients, sums and elements of its backward pass; weights
+    rewritten by an update, bytes of a commit."""
 
     frozen: tuple[int, int]
     forward: tuple[int, int]
-    backward: tuple[int, int]
+    backward: tuple[int, int, int, int]
     updates: int
     flash_bytes: int
 
+    def passes(self, phase: Phase, count: int = 1) -> PhaseEvent:
+        """So many samples' passes of one of the three phases, in one event."""
+        if phase is Phase.BACKWARD:
+            macs, weight_macs, sums, elements = (n * count for n in self.backward)
+            return PhaseEvent(
+                phase, 0, 0, macs=macs, elements=elements, weight_macs=weight_macs, sums=sums
+            )
+        work = self.frozen if phase is Phase.FROZEN_FORWARD else self.forward
+        return PhaseEvent(phase, 0, 0, macs=work[0] * count, elements=work[1] * count)
+
 
 TUNINGS = {
-    "fc": Tuning((54_837_248, 133_184), (640, 0), (1_280, 10), 650, 936),
-    "block3": Tuning((37_117_952, 110_592), (17_719_936, 26_688), (40_936_824, 69_642), 277_280, 279_948),
-    "block2": Tuning((19_382_272, 65_536), (35_455_616, 108_608), (59_840_888, 228_490), 69_488, 70_868),
-    "block1": Tuning((0, 0), (54_837_888, 247_872), (89_564_656, 346_122), 19_072, 19_980),
-    "all": Tuning((0, 0), (54_837_888, 137_280), (102_286_088, 334_474), 366_450, 370_932),
+    "fc": Tuning((54_837_248, 133_184), (640, 0), (1_280, 640, 650, 10), 650, 936),
+    "block3": Tuning((37_117_952, 110_592), (17_719_936, 26_688), (37_773_833, 17_694_720, 277_280, 69_642), 277_280, 279_948),
+    "block2": Tuning((19_382_272, 65_536), (35_455_616, 108_608), (58_207_146, 17_694_720, 69_488, 243_722), 69_488, 70_868),
+    "block1": Tuning((0, 0), (54_837_888, 247_872), (80_731_834, 19_316_736, 19_072, 346_122), 19_072, 19_980),
+    "all": Tuning((0, 0), (54_837_888, 137_280), (116_055_542, 54_706_816, 366_490, 411_658), 366_312, 370_932),
 }  # fmt: skip
 """ResNet-26 at 32x32, as the firmware reports it: `python -m energy.capture --data gaussian_noise:5
---blocks BLOCKS --train-images 16 --epochs 1 --batch 8 --no-cache --commit`, divided by 16 samples and
-2 updates."""
+--blocks BLOCKS --train-images 160 --epochs 1 --batch 8 --no-cache --commit`, divided by 160 samples and
+20 updates."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +82,9 @@ def energies_of_work(
         frozen = samples if cached else passes
         updates = work.updates * epochs * math.ceil(samples / batch)
         tunings[name] = _sum(
-            _joules(board, _times(Phase.FROZEN_FORWARD, work.frozen, frozen)),
-            _joules(board, _times(Phase.TRAIN_FORWARD, work.forward, passes)),
-            _joules(board, _times(Phase.BACKWARD, work.backward, passes)),
+            _joules(board, work.passes(Phase.FROZEN_FORWARD, frozen)),
+            _joules(board, work.passes(Phase.TRAIN_FORWARD, passes)),
+            _joules(board, work.passes(Phase.BACKWARD, passes)),
             _joules(board, PhaseEvent(Phase.UPDATE, 0, 0, elements=updates, updates=updates)),
         )
         commits[name] = _joules(board, PhaseEvent(Phase.COMMIT, 0, 0, flash_bytes=work.flash_bytes))
@@ -84,10 +95,6 @@ def energies_of_work(
         f"work of ResNet-26 at 32x32 on {board.title}: {samples} samples, {epochs} epochs, updates every {batch}, "
         f"frozen layers run {'once a sample' if cached else 'in every epoch'}",
     )
-
-
-def _times(phase: Phase, work: tuple[int, int], count: int) -> PhaseEvent:
-    return PhaseEvent(phase, 0, 0, macs=work[0] * count, elements=work[1] * count)
 
 
 def _joules(board: Board, event: PhaseEvent) -> Joules:

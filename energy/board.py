@@ -26,6 +26,8 @@ COSTS = (
     "cycles_per_instruction",
     "instructions_per_mac_forward",
     "instructions_per_mac_backward",
+    "instructions_per_weight_mac_backward",
+    "instructions_per_sum_backward",
     "instructions_per_element_forward",
     "instructions_per_element_backward",
     "instructions_per_update",
@@ -103,7 +105,9 @@ class Board:
         """Instructions that the work of `event` takes on this board's CPU."""
         way = "backward" if event.phase is Phase.BACKWARD else "forward"
         work = {
-            f"instructions_per_mac_{way}": event.macs,
+            f"instructions_per_mac_{way}": event.macs - event.weight_macs,
+            "instructions_per_weight_mac_backward": event.weight_macs,
+            "instructions_per_sum_backward": event.sums,
             f"instructions_per_element_{way}": event.elements - event.updates,
             "instructions_per_update": event.updates,
         }

@@ -21,7 +21,10 @@ from energy.trace import TraceReader
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-_WORK = ("macs", "elements", "updates", "instructions", "flash_bytes", "wire_bytes")
+_WORK = (
+    *("macs", "weight_macs", "sums", "elements", "updates", "instructions"),
+    *("flash_bytes", "wire_bytes"),
+)
 
 
 @dataclass(frozen=True)

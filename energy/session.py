@@ -69,6 +69,9 @@ class PhaseEvent:
     `epoch`: 0-based epoch, or -1 outside training (evaluation before and after, loading).
     `updates`: those of `elements` that are weights rewritten.
     `instructions`: executed in the span, by the counter of an emulated CPU; 0 where none counts.
+    `weight_macs`: those of `macs` that made gradients of weights; the rest of a backward span made
+    gradients of inputs.
+    `sums`: gradients added to the accumulators of a batch.
     """
 
     phase: Phase
@@ -82,6 +85,8 @@ class PhaseEvent:
     epoch: int = -1
     updates: int = 0
     instructions: int = 0
+    weight_macs: int = 0
+    sums: int = 0
 
 
 OnEvent = Callable[[PhaseEvent], None]

@@ -159,6 +159,8 @@ class BoardSession:
             self._tuning.epoch,
             record.updates,
             max(0, stop_us - start_us) * 1000 // _INSTRUCTION_NS if self._cpu else 0,
+            record.weight_macs,
+            record.sums,
         )
 
 

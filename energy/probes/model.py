@@ -117,6 +117,8 @@ class ModelProbe:
             instructions=event.instructions,
             board_start_us=event.t_start_us,
             board_stop_us=event.t_stop_us,
+            weight_macs=event.weight_macs,
+            sums=event.sums,
         )
         self.windows.append(window)
         return window

@@ -18,7 +18,8 @@ from host.bench.boards_bars import (
     measure_memory,
     measure_training,
 )
-from host.bench.boards_budget import BUDGET_FILE, budgeted, write_budget
+from host.bench.boards_budget import BUDGET_FILE, budgeted, read_budget, write_budget
+from host.bench.boards_costs import cost_table, work_costs
 from host.bench.boards_programs import BOARDS, plugin
 from host.bench.boards_tables import bar_table, element_table, layer_table, step_table
 from host.bench.boards_timing import load_core
@@ -128,6 +129,10 @@ def _training(boards: Sequence[str], console: Console) -> tuple[list[Step], list
             steps += measured
             results.append(result)
     console.print(step_table(sorted(steps, key=lambda s: list(boards).index(s.board))))
+    budget = read_budget()
+    for board in boards:
+        costs = work_costs([step for step in steps if step.board == board], budget[board])
+        console.print(cost_table(board, costs))
     return steps, results
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from host.bench import boards_memory
@@ -142,6 +142,8 @@ class Step:
     """Instructions by phase."""
     cycles: dict[str, float]
     """Estimated cycles by phase; empty without the plugin's counts."""
+    work: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """By phase: MACs, those of weight gradients, sums, elements, updates."""
 
     @property
     def budget(self) -> dict[str, int]:
@@ -174,13 +176,18 @@ def last_step(board: str, blocks: str, counts: tuple[Count, ...]) -> Step:
         )
     phases: dict[str, int] = {}
     cycles: dict[str, float] = {}
+    work: dict[str, tuple[int, ...]] = {}
     core = load_core(board)
     for count in counts[updates[-2] + 1 : updates[-1] + 1]:
         phase = count.name.removeprefix("phase/")
         phases[phase] = phases.get(phase, 0) + count.instructions
+        done = (count.units, *count.work)
+        work[phase] = tuple(
+            a + b for a, b in zip(work.get(phase, (0,) * len(done)), done, strict=True)
+        )
         if count.section is not None:
             cycles[phase] = cycles.get(phase, 0.0) + estimated_cycles(core, count.section)
-    return Step(board, blocks, phases, cycles)
+    return Step(board, blocks, phases, cycles, work)
 
 
 def measure_training(

@@ -40,6 +40,8 @@ class Count:
     """Multiply-accumulates, or elements."""
     instructions: int
     """By the emulator's virtual time: right to a few."""
+    work: tuple[int, ...] = ()
+    """Of a phase: MACs of weight gradients, sums, elements and updates (`Work` of runtime/phase.h)."""
     section: Section | None = None
     """By the plugin: exact, and by instruction; None where it did not run."""
 
@@ -239,6 +241,12 @@ def _counts(text: str, sections: list[Section], what: str) -> tuple[Count, ...]:
             "was a marker inlined?"
         )
     return tuple(
-        Count(name, int(units), int(n), sections[i] if sections else None)
-        for i, (_, name, units, n) in enumerate(lines)
+        Count(
+            name,
+            int(units),
+            int(instructions),
+            tuple(map(int, work)),
+            sections[i] if sections else None,
+        )
+        for i, (_, name, units, instructions, *work) in enumerate(lines)
     )

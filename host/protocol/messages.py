@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from host.protocol.codec import Message, Record, Request
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 BODY_LIMIT = 1024
 """Longest body, in bytes."""
 MAX_SLOTS = 64
@@ -116,13 +116,15 @@ class BatteryReading(Record):
 class PhaseRecord(Record):
     """One completed phase."""
 
-    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("phase", "B"), ("index", "B"), ("sequence", "H"), ("start_us", "I"), ("stop_us", "I"), ("macs", "Q"), ("elements", "I"), ("updates", "I"), ("flash_bytes", "I"), ("wire_bytes", "I"))
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("phase", "B"), ("index", "B"), ("sequence", "H"), ("start_us", "I"), ("stop_us", "I"), ("macs", "Q"), ("weight_macs", "Q"), ("sums", "I"), ("elements", "I"), ("updates", "I"), ("flash_bytes", "I"), ("wire_bytes", "I"))
     phase: int
     index: int
     sequence: int
     start_us: int
     stop_us: int
     macs: int
+    weight_macs: int
+    sums: int
     elements: int
     updates: int
     flash_bytes: int

@@ -109,6 +109,8 @@ class Work:
     macs: int
     elements: int
     updates: int
+    weight_macs: int
+    sums: int
 
 
 _PACKED = (
@@ -334,7 +336,7 @@ class Board:
 
     def phases(self) -> dict[str, Work]:
         """Work per phase since the last call."""
-        out = np.zeros((len(PHASES), 4), np.uint64)
+        out = np.zeros((len(PHASES), 6), np.uint64)
         assert self.lib.tbft_phases(self.handle, _pointer(out)) == 0, "phases nested"
         return {name: Work(*map(int, row)) for name, row in zip(PHASES, out, strict=True)}
 

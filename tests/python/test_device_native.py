@@ -317,7 +317,7 @@ class Raw:
         self.port = open_port(native_url())
         self.decoder = FrameDecoder()
 
-    def send(self, sequence: int, *messages: m.Message, version: int = 1) -> None:
+    def send(self, sequence: int, *messages: m.Message, version: int = m.PROTOCOL_VERSION) -> None:
         for number, message in enumerate(messages):
             data = encode_frame(message.TYPE, sequence + number, message.pack(), version)
             self.port.write(data)
@@ -454,10 +454,10 @@ def test_unknown_requests_and_versions_are_answered(raw: Raw) -> None:
     assert m.Error.unpack(raw.receive(1)[0].body).code == m.WireStatus.UNKNOWN_REQUEST
     raw.port.write(encode_frame(m.Configure.TYPE, 2, b"x"))
     assert m.Error.unpack(raw.receive(1)[0].body).code == m.WireStatus.BAD_BODY
-    raw.send(3, m.WeightsHash(), version=2)
+    raw.send(3, m.WeightsHash(), version=m.PROTOCOL_VERSION + 1)
     error = m.Error.unpack(raw.receive(1)[0].body)
     assert (error.code, error.record) == (m.WireStatus.WRONG_VERSION, m.PROTOCOL_VERSION)
-    raw.send(4, m.Identify(), version=2)
+    raw.send(4, m.Identify(), version=m.PROTOCOL_VERSION + 1)
     assert raw.receive(1)[0].type == m.Identify.TYPE | 0x80
     raw.port.write(encode_frame(m.Log.TYPE, 5, b"\1echo"))
     assert raw.nothing_more()

@@ -34,10 +34,15 @@ def test_the_work_of_a_step_gives_the_instructions_that_were_counted(cpu: str) -
     budget = tomllib.loads(BUDGET.read_text(encoding="utf-8"))[cpu]
     board = load_board(COUNTED[cpu])
     work = TUNINGS["all"]
-    forward = PhaseEvent(Phase.TRAIN_FORWARD, 0, 0, work.forward[0], work.forward[1])
+    forward = work.passes(Phase.TRAIN_FORWARD)
     assert 2 * board.instructions(forward) == pytest.approx(
         budget["step/all/train_forward"], rel=0.05
     )
+    for blocks in ("all", "block1", "block3"):
+        # Steps differ by how many input gradients run twice.
+        backward = TUNINGS[blocks].passes(Phase.BACKWARD, 2)
+        counted = budget[f"step/{blocks}/backward"]
+        assert board.instructions(backward) == pytest.approx(counted, rel=0.10), blocks
     update = PhaseEvent(Phase.UPDATE, 0, 0, elements=work.updates, updates=work.updates)
     assert board.instructions(update) == pytest.approx(budget["step/all/update"], rel=0.10)
     frozen = PhaseEvent(Phase.FROZEN_FORWARD, 0, 0, FORWARD_MACS, FORWARD_ELEMENTS)
@@ -79,14 +84,8 @@ def test_the_probe_knows_whose_instructions_are_counted(tmp_path: Path) -> None:
 def step_j(board: Board, blocks: str) -> float:
     """One image through a training step: frozen and trained layers forward, then back."""
     work = TUNINGS[blocks]
-    return sum(
-        board.model(PhaseEvent(phase, 0, 0, *done)).energy_j
-        for phase, done in (
-            (Phase.FROZEN_FORWARD, work.frozen),
-            (Phase.TRAIN_FORWARD, work.forward),
-            (Phase.BACKWARD, work.backward),
-        )
-    )
+    phases = (Phase.FROZEN_FORWARD, Phase.TRAIN_FORWARD, Phase.BACKWARD)
+    return sum(board.model(work.passes(phase)).energy_j for phase in phases)
 
 
 def test_the_raspberry_pi_is_the_papers() -> None:

@@ -30,6 +30,8 @@ def known_board() -> Board:
     factors = {
         "cycles_per_instruction": 1.3,
         "instructions_per_mac_backward": 1.2,
+        "instructions_per_weight_mac_backward": 1.2,
+        "instructions_per_sum_backward": 1.2,
         "instructions_per_element_backward": 1.2,
         "instructions_per_update": 0.8,
         "seconds_per_flash_byte": 2.0,
@@ -51,10 +53,15 @@ def events() -> list[PhaseEvent]:
         found += [
             PhaseEvent(Phase.LOAD, 0, 0, wire_bytes=3000 + 50 * k),
             PhaseEvent(Phase.TRAIN_FORWARD, 0, 0, macs=4_000_000 + 10**5 * k, elements=9000),
-            PhaseEvent(Phase.BACKWARD, 0, 0, macs=7_000_000 - 10**5 * k, elements=25_000),
+            PhaseEvent(
+                *(Phase.BACKWARD, 0, 0, 7_000_000 - 10**5 * k, 25_000),
+                weight_macs=3_000_000,
+                sums=40_000,
+            ),
         ]
         if k % 4 == 3:
-            found.append(PhaseEvent(Phase.UPDATE, 0, 0, elements=90_000, updates=90_000))
+            # Long enough that whole samples are a fine unit of it.
+            found.append(PhaseEvent(Phase.UPDATE, 0, 0, elements=360_000, updates=360_000))
     found += [PhaseEvent(Phase.INFER, 0, 0, macs=4_000_000, elements=9000)] * 6
     return [*found, PhaseEvent(Phase.COMMIT, 0, 0, flash_bytes=4096)]
 
@@ -77,6 +84,7 @@ def write_run(folder: Path, board: Board, *, kind: Kind = "measured", slow: floa
             Window(
                 event.phase, now / RATE_HZ, (now + count) / RATE_HZ, nan, nan, nan, nan,
                 event.macs, event.elements, event.flash_bytes, event.wire_bytes, -1, -1, event.updates,
+                weight_macs=event.weight_macs, sums=event.sums,
             )
         )  # fmt: skip
         now += count

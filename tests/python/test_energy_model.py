@@ -105,8 +105,12 @@ def test_work_becomes_time_and_energy_as_documented() -> None:
     element_s = cost["instructions_per_element_forward"] * cpi / 1000
     assert span.duration_s == pytest.approx(element_s + 20.2e-3 + 10.85e-3)
     assert span.current_a == 0.0712
-    way = PhaseEvent(Phase.BACKWARD, 0, 5, macs=10**6, elements=30_000, updates=10_000)
-    instructions = 1e6 * cost["instructions_per_mac_backward"]
+    way = PhaseEvent(
+        Phase.BACKWARD, 0, 5, 10**6, 30_000, updates=10_000, weight_macs=300_000, sums=7_000
+    )
+    instructions = 7e5 * cost["instructions_per_mac_backward"]
+    instructions += 3e5 * cost["instructions_per_weight_mac_backward"]
+    instructions += 7_000 * cost["instructions_per_sum_backward"]
     instructions += 20_000 * cost["instructions_per_element_backward"]
     instructions += 10_000 * cost["instructions_per_update"]
     assert board.instructions(way) == pytest.approx(instructions)

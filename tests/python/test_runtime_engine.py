@@ -283,14 +283,21 @@ def test_work_is_counted_op_by_op(blocks: str, mode: str) -> None:
         if mode == "accumulate":
             # The same sample and weights: nearly the same levels, and no shift to be corrected.
             assert work["backward"].macs == macs[Phase.BACKWARD]
+    weight_macs = sum(
+        op.macs
+        for op in plan.program.phase(Phase.BACKWARD)
+        if op.opcode in (Opcode.CONV2D_BWD_WEIGHT, Opcode.DEPTHWISE_BWD_WEIGHT)
+    )
+    assert work["backward"].weight_macs == weight_macs > 0
+    assert work["train_forward"].weight_macs == work["train_forward"].sums == 0
     sizes = sum(
         t.nbytes // (4 if t.is_bias else 1)
         for t in map(board.tensor, range(board.info().trained_tensors))
     )
     if mode == "immediate":
-        assert work["backward"].updates == sizes
+        assert (work["backward"].updates, work["backward"].sums) == (sizes, 0)
     else:
-        assert work["backward"].updates == 0
+        assert (work["backward"].updates, work["backward"].sums) == (0, sizes)
         board.end_batch()
         assert 0 < board.phases()["update"].updates <= sizes
     losses = [op for op in plan.program.ops if op.opcode is Opcode.LINEAR_LOSS]

@@ -111,7 +111,8 @@ uint32_t error_magnitude_arm_dsp(const int16_t* e, uint32_t n) {
         : "cc");
   }
   uint32_t largest = 0;
-  for (const uint32_t pair : {highest, lowest}) {
+  const uint32_t pairs[2] = {highest, lowest};
+  for (const uint32_t pair : pairs) {
     largest = larger(largest, static_cast<int16_t>(pair));
     largest = larger(largest, static_cast<int16_t>(pair >> 16));
   }
@@ -134,7 +135,8 @@ uint32_t error_magnitude_arm_dsp(const int8_t* e, uint32_t n) {
         : "cc");
   }
   uint32_t largest = 0;
-  for (const uint32_t four : {highest, lowest}) {
+  const uint32_t fours[2] = {highest, lowest};
+  for (const uint32_t four : fours) {
     for (int32_t shift = 0; shift < 32; shift += 8) {
       largest = larger(largest, static_cast<int8_t>(four >> shift));
     }

@@ -185,14 +185,14 @@ struct RowReceiver {
   Trainer* trainer;
   Trainer::Node node;
   int32_t exponent;
-  uint64_t updates;
+  Work* work;
 
   static void take(void* context, const GradientRows& rows) {
     RowReceiver* self = static_cast<RowReceiver*>(context);
     for (int32_t r = 0; r < rows.count; ++r) {
       const uint32_t row = static_cast<uint32_t>(rows.first_row + r);
-      self->updates +=
-          self->trainer->take_row(self->node, row, rows.g[r], rows.bias[r], self->exponent);
+      self->trainer->take_row(self->node, row, rows.g[r], rows.bias[r], self->exponent,
+                              self->work);
     }
   }
 };
@@ -204,11 +204,12 @@ void Executor::conv2d_weight_gradient(const Op& op, Trainer* trainer, Work* work
   const Tensor x = artifact_->tensor(op.in1);
   const Conv2dShape shape = conv_shape(op, x, ey);
   const ReadError e = read(ey, weight_gradient_bits(ey));
-  RowReceiver receiver = {trainer, trainer->node(op.trained), e.exponent, 0};
+  RowReceiver receiver = {trainer, trainer->node(op.trained), e.exponent, work};
   conv2d_s8_bwd_weight(shape, e.view, s8(x), x.zero_point, scratch(op), &RowReceiver::take,
                        &receiver);
-  work->macs += convolution_macs(shape, false);
-  work->updates += receiver.updates;
+  const uint64_t macs = convolution_macs(shape, false);
+  work->macs += macs;
+  work->weight_macs += macs;
 }
 
 void Executor::depthwise_weight_gradient(const Op& op, Trainer* trainer, Work* work) {
@@ -225,11 +226,13 @@ void Executor::depthwise_weight_gradient(const Op& op, Trainer* trainer, Work* w
     const Tensor x = artifact_->tensor(op.in1);
     const Conv2dShape shape = conv_shape(op, x, ey);
     depthwise_s8_bwd_weight(shape, e.view, s8(x), x.zero_point, weights, bias);
-    work->macs += convolution_macs(shape, true);
+    const uint64_t macs = convolution_macs(shape, true);
+    work->macs += macs;
+    work->weight_macs += macs;
   }
   for (uint32_t row = 0; row < node.rows; ++row) {
     const int32_t* g = weights + size_t{row} * node.row_length;
-    work->updates += trainer->take_row(node, row, g, bias[row], e.exponent);
+    trainer->take_row(node, row, g, bias[row], e.exponent, work);
   }
 }
 

@@ -77,8 +77,8 @@ RowIndex row_index(const Trainer::Node& node, uint32_t row) {
 
 }  // namespace
 
-uint32_t Trainer::take_row(const Node& node, uint32_t row, const int32_t* weights, int32_t bias,
-                           int32_t exponent) {
+void Trainer::take_row(const Node& node, uint32_t row, const int32_t* weights, int32_t bias,
+                       int32_t exponent, Work* work) {
   if (observer_ != nullptr) {
     if (node.row_length != 0)
       observer_->on_row(2 * node.number, row, weights, node.row_length, exponent);
@@ -91,14 +91,15 @@ uint32_t Trainer::take_row(const Node& node, uint32_t row, const int32_t* weight
                      node.weight_exponents + row);
     }
     accumulate_bias(bias, exponent, node.bias_accumulator + row, node.bias_exponents + row);
-    return 0;
+    work->sums += node.row_length + 1;
+    return;
   }
   if (node.row_length != 0) {
     sgd_row_s8(node.weight_step, node.rho_weights[row], weights, exponent, node.row_length,
                row_index(node, row), node.weights);
   }
   sgd_bias(node.bias_step, node.rho_bias[row], bias, exponent, row, node.bias + row);
-  return node.row_length + 1;
+  work->updates += node.row_length + 1;
 }
 
 uint32_t Trainer::update_row(const Node& node, uint32_t row) {

@@ -84,9 +84,9 @@ class Trainer {
 
   Node node(uint32_t k) const;
   // Takes one row's gradient: the weights' (node.row_length values; unless bias only) and the
-  // bias's. Accumulates, or in immediate mode updates the row at once. Returns the numbers updated.
-  uint32_t take_row(const Node& node, uint32_t row, const int32_t* weights, int32_t bias,
-                    int32_t exponent);
+  // bias's. Accumulates, or in immediate mode updates the row at once; adds to sums or updates.
+  void take_row(const Node& node, uint32_t row, const int32_t* weights, int32_t bias,
+                int32_t exponent, Work* work);
   // Applies the accumulators, which keep what is less than half a step of a weight; counts a step.
   Work update();
   void finish_immediate_sample() { ++step_; }

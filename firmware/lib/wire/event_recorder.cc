@@ -34,6 +34,8 @@ void EventRecorder::leave(Phase phase, const Work& work) {
   }
   if (PhaseRecord* event = next(shown(phase), entered_us_, now)) {
     event->macs = work.macs;
+    event->weight_macs = work.weight_macs;
+    event->sums = saturated(work.sums);
     event->elements = saturated(work.elements);
     event->updates = saturated(work.updates);
     event->flash_bytes = flash_bytes_;

@@ -11,7 +11,7 @@
 namespace tbft {
 namespace wire {
 
-constexpr uint8_t kProtocolVersion = 1;
+constexpr uint8_t kProtocolVersion = 2;
 constexpr size_t kBodyLimit = 1024;  // bytes
 constexpr size_t kMaxSlots = 64;  // slots in one request
 
@@ -262,13 +262,15 @@ struct BatteryReading {
 
 // One completed phase.
 struct PhaseRecord {
-  static constexpr size_t kFixedBytes = 36;
+  static constexpr size_t kFixedBytes = 48;
   uint8_t phase = 0;  // 0 idle, 1 load, 2 frozen_forward, 3 train_forward, 4 backward, 5 update, 6 commit, 7 sleep, 8 infer
   uint8_t index = 0;  // sample within the request, 255 none
   uint16_t sequence = 0;  // of the request
   uint32_t start_us = 0;  // board clock, wraps
   uint32_t stop_us = 0;
   uint64_t macs = 0;
+  uint64_t weight_macs = 0;  // those of them that made gradients of weights
+  uint32_t sums = 0;  // gradients added to accumulators
   uint32_t elements = 0;  // outputs of all other ops
   uint32_t updates = 0;  // weights rewritten
   uint32_t flash_bytes = 0;  // written
@@ -282,6 +284,8 @@ struct PhaseRecord {
     start_us = in.u32();
     stop_us = in.u32();
     macs = in.u64();
+    weight_macs = in.u64();
+    sums = in.u32();
     elements = in.u32();
     updates = in.u32();
     flash_bytes = in.u32();
@@ -296,6 +300,8 @@ struct PhaseRecord {
     out.u32(start_us);
     out.u32(stop_us);
     out.u64(macs);
+    out.u64(weight_macs);
+    out.u32(sums);
     out.u32(elements);
     out.u32(updates);
     out.u32(flash_bytes);
@@ -434,7 +440,7 @@ struct Events {
   bool decode(Span<const uint8_t> body) {
     BodyReader in(body);
     first = in.u32();
-    events = in.rest(36);
+    events = in.rest(48);
     return in.finished();
   }
   // False when it does not fit.
@@ -1317,7 +1323,7 @@ struct ReadEventsResponse {
   bool decode(Span<const uint8_t> body) {
     BodyReader in(body);
     first = in.u32();
-    events = in.rest(36);
+    events = in.rest(48);
     return in.finished();
   }
   // False when it does not fit.

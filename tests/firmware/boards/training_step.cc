@@ -9,7 +9,8 @@
 //
 // and writes
 //
-//   count phase/NAME MACS INSTRUCTIONS    work of one phase of one sample, or of one update
+//   count phase/NAME MACS INSTRUCTIONS WEIGHT_MACS SUMS ELEMENTS UPDATES
+//                                         work of one phase of one sample, or of one update
 //   sample NUMBER LOSS PREDICTION         loss in nats * 65536
 //   logits NUMBER HEX                     of a sample's image after the training
 //   weights SHA256
@@ -54,7 +55,15 @@ class PhaseCounter final : public tbft::PhaseListener {
         .text(" ")
         .number(static_cast<int64_t>(work.macs))
         .text(" ")
-        .number(static_cast<int64_t>(instructions));
+        .number(static_cast<int64_t>(instructions))
+        .text(" ")
+        .number(static_cast<int64_t>(work.weight_macs))
+        .text(" ")
+        .number(static_cast<int64_t>(work.sums))
+        .text(" ")
+        .number(static_cast<int64_t>(work.elements))
+        .text(" ")
+        .number(static_cast<int64_t>(work.updates));
   }
 
  private:
