@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from energy.errors import EnergyError
+from energy.saving import EnergyValue, energy_saving
 
 FULL = "all"
 TARGETS = {"input": "block1", "feature": "block3", "output": "fc"}
@@ -22,6 +23,9 @@ METHODS = ("block1", "block2", "block3", "fc", FULL)
 
 PAPER_STEP_J = {"block1": 0.090, "block2": 0.066, "block3": 0.058, "fc": 0.034, FULL: 0.106}
 """Energy of a training step at 32 px on a Raspberry Pi, J: Huang, Millar et al., EuroMLSys 2024, energy table."""
+
+
+_PARTS = ("gain", "offset_j", "alignment_j", "independent_j")
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Run:
     macs: int
     folder: str
     complete: bool
+    measured: EnergyValue | None = None
+    """The energy with the parts of its uncertainty; None where it is modelled."""
 
 
 def run_of(blocks: str, summary: Mapping[str, object], folder: str) -> Run:
@@ -65,6 +71,7 @@ def run_of(blocks: str, summary: Mapping[str, object], folder: str) -> Run:
             macs=int(_number(tuning["macs"])),
             folder=folder,
             complete=bool(summary["complete"]),
+            measured=_value(tuning) if summary["kind"] == "measured" else None,
         )
     except (KeyError, TypeError, ValueError) as exc:
         raise EnergyError(
@@ -89,6 +96,14 @@ def _pair(value: object) -> tuple[float, float]:
     if not isinstance(value, Sequence) or len(value) != 2:
         raise TypeError("range")
     return _number(value[0]), _number(value[1])
+
+
+def _value(figures: Mapping[str, object]) -> EnergyValue:
+    parts = _table(figures["uncertainty"])
+    return EnergyValue(
+        energy_j=_number(figures["energy_j"]),
+        **{name: _number(parts[name]) for name in _PARTS},
+    )
 
 
 @dataclass(frozen=True)
@@ -116,9 +131,9 @@ class Outcome:
 def saving_interval(full: Sequence[Run], block: Sequence[Run]) -> tuple[float, float, float]:
     """`ES` of the means, its low and its high end.
 
-    What bounds one run's energy (an instrument's gain, a model's assumed costs) is the same for both methods on the same board
-    and instrument, so the ends of both ranges are taken together; the spread of repeats is independent and is added, two standard
-    errors of each side.
+    Measured: `energy_saving` of both, whose gain is one instrument's. Modelled: a board's assumed costs are the same for both
+    methods, so the ends of both ranges are taken together. The spread of repeats is independent and is added, two standard errors
+    of each side.
 
     Raises:
         EnergyError: full fine-tuning took no energy.
@@ -127,17 +142,34 @@ def saving_interval(full: Sequence[Run], block: Sequence[Run]) -> tuple[float, f
         (_mean(full, part), _mean(block, part))
         for part in ("energy_j", "energy_low_j", "energy_high_j")
     ]
-    if any(f <= 0 for f, _ in pairs):
+    measured = [run.measured is not None for run in (*full, *block)]
+    if any(f <= 0 for f, _ in (pairs[:1] if all(measured) else pairs)):
         raise EnergyError(
             "full fine-tuning took no energy in this comparison, so no share of it can be saved; "
             "expected at least one epoch of training"
         )
-    savings = [(f - b) / f for f, b in pairs]
+    if all(measured):
+        saving = energy_saving(_mean_value(full), _mean_value(block))
+        savings = [saving.value, saving.low, saving.high]
+    else:
+        savings = [(f - b) / f for f, b in pairs]
     energy = pairs[0][0]
     spread = 2.0 * math.hypot(
         _standard_error(block) / energy, _standard_error(full) * pairs[0][1] / energy**2
     )
     return savings[0], min(savings) - spread, max(savings) + spread
+
+
+def _mean_value(runs: Sequence[Run]) -> EnergyValue:
+    """Of repeats: what is systematic stays, what differs from run to run averages out."""
+    values = [run.measured for run in runs if run.measured is not None]
+    return EnergyValue(
+        energy_j=statistics.fmean(v.energy_j for v in values),
+        gain=max(v.gain for v in values),
+        offset_j=statistics.fmean(v.offset_j for v in values),
+        alignment_j=math.hypot(*(v.alignment_j for v in values)) / len(values),
+        independent_j=math.hypot(*(v.independent_j for v in values)) / len(values),
+    )
 
 
 def _mean(runs: Sequence[Run], part: str) -> float:

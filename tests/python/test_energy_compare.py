@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 from energy import compare as command
 from energy.comparison import FULL, METHODS, TARGETS, Run, compare, run_of, saving_interval
 from energy.errors import EnergyError
+from energy.saving import energy_saving
 
 
 def summary(energy_j: float, kind: str = "modelled", spread: float = 0.1) -> dict[str, Any]:
@@ -24,6 +26,12 @@ def summary(energy_j: float, kind: str = "modelled", spread: float = 0.1) -> dic
             "fine_tuning": {
                 "energy_j": energy_j,
                 "energy_range_j": [energy_j * (1 - spread), energy_j * (1 + 2 * spread)],
+                "uncertainty": {
+                    "gain": 0.05,
+                    "offset_j": 0.1,
+                    "alignment_j": 0.3,
+                    "independent_j": 0.4,
+                },
                 "duration_s": 10 * energy_j,
                 "macs": int(1e6 * energy_j),
             }
@@ -44,6 +52,20 @@ def test_saving_of_the_means_with_the_ends_taken_together() -> None:
     es, low, high = saving_interval(full, [run("fc", 2.5)])
     assert es == pytest.approx(0.75)
     assert low < 0.75 < high and high - es == pytest.approx(2 * 1.0 * 2.5 / 100)
+
+
+def test_the_interval_of_a_measured_saving_has_all_its_parts() -> None:
+    full, block = run(FULL, 10.0, "measured"), run("fc", 2.5, "measured")
+    es, low, high = saving_interval([full], [block])
+    assert full.measured is not None and block.measured is not None
+    alone = energy_saving(full.measured, block.measured)
+    assert (es, low, high) == pytest.approx((0.75, alone.low, alone.high))
+    # Alignment and independent parts of both runs in quadrature, the offset at its worst; the gain cancels.
+    apart = math.hypot(0.05, 0.25 * 0.05)
+    assert low == pytest.approx(1 - 2.6 / 10.1 - apart)
+    assert high == pytest.approx(1 - 2.4 / 9.9 + apart)
+    again = saving_interval([full] * 4, [block] * 4)
+    assert again[2] - again[1] < high - low
 
 
 def test_outcomes_know_target_reference_and_paper() -> None:
