@@ -28,6 +28,7 @@ COSTS = (
     "instructions_per_mac_backward",
     "instructions_per_weight_mac_backward",
     "instructions_per_sum_backward",
+    "instructions_per_mask_forward",
     "instructions_per_element_forward",
     "instructions_per_element_backward",
     "instructions_per_update",
@@ -108,6 +109,7 @@ class Board:
             f"instructions_per_mac_{way}": event.macs - event.weight_macs,
             "instructions_per_weight_mac_backward": event.weight_macs,
             "instructions_per_sum_backward": event.sums,
+            "instructions_per_mask_forward": event.masks,
             f"instructions_per_element_{way}": event.elements - event.updates,
             "instructions_per_update": event.updates,
         }

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 _WORK = (
-    *("macs", "weight_macs", "sums", "elements", "updates", "instructions"),
+    *("macs", "weight_macs", "sums", "masks", "elements", "updates", "instructions"),
     *("flash_bytes", "wire_bytes"),
 )
 

@@ -72,6 +72,7 @@ class PhaseEvent:
     `weight_macs`: those of `macs` that made gradients of weights; the rest of a backward span made
     gradients of inputs.
     `sums`: gradients added to the accumulators of a batch.
+    `masks`: activations of frozen layers whose mask bit was kept for the backward pass.
     """
 
     phase: Phase
@@ -87,6 +88,7 @@ class PhaseEvent:
     instructions: int = 0
     weight_macs: int = 0
     sums: int = 0
+    masks: int = 0
 
 
 OnEvent = Callable[[PhaseEvent], None]

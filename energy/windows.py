@@ -51,15 +51,17 @@ class Window:
     board_stop_us: int = 0
     weight_macs: int = 0
     sums: int = 0
+    masks: int = 0
 
 
 _FLOATS = ("start_s", "stop_s", "current_a", "energy_j", "energy_low_j", "energy_high_j")
 _INTS = (
     *("phase", "macs", "elements", "flash_bytes", "wire_bytes", "sample", "epoch"),
     *("updates", "instructions", "board_start_us", "board_stop_us", "weight_macs", "sums"),
+    "masks",
 )
 _UNITS = {"start_s": "s", "stop_s": "s", "current_a": "A", "macs": "1", "elements": "1"}
-_UNITS |= {"weight_macs": "1", "sums": "1"}
+_UNITS |= {"weight_macs": "1", "sums": "1", "masks": "1"}
 _UNITS |= {"energy_j": "J", "energy_low_j": "J", "energy_high_j": "J"}
 _UNITS |= {"board_start_us": "us", "board_stop_us": "us"}
 _UNITS |= {"updates": "1", "instructions": "1", "flash_bytes": "B", "wire_bytes": "B"}
@@ -107,6 +109,7 @@ class WindowLog:
             board_stop_us=event.t_stop_us,
             weight_macs=event.weight_macs,
             sums=event.sums,
+            masks=event.masks,
         )  # fmt: skip
         self.append(window)
         return window

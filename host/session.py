@@ -161,6 +161,7 @@ class BoardSession:
             max(0, stop_us - start_us) * 1000 // _INSTRUCTION_NS if self._cpu else 0,
             record.weight_macs,
             record.sums,
+            record.masks,
         )
 
 

@@ -119,6 +119,7 @@ class ModelProbe:
             board_stop_us=event.t_stop_us,
             weight_macs=event.weight_macs,
             sums=event.sums,
+            masks=event.masks,
         )
         self.windows.append(window)
         return window

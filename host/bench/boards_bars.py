@@ -143,7 +143,7 @@ class Step:
     cycles: dict[str, float]
     """Estimated cycles by phase; empty without the plugin's counts."""
     work: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    """By phase: MACs, those of weight gradients, sums, elements, updates."""
+    """By phase: MACs, those of weight gradients, sums, masks, elements, updates."""
 
     @property
     def budget(self) -> dict[str, int]:

@@ -15,6 +15,7 @@ from host.bench.boards_bars import Step
 
 ELEMENT_FORWARD, ELEMENT_BACKWARD = "32x32x16/add/fast", "32x32x16/error-sum/fast"
 """Kernels whose cost per element stands for all element-wise work of a pass."""
+MASK = "32x32x16/mask/fast"
 ELEMENTS = 32 * 32 * 16
 SUM, SUM_FIRST = "row-64/accumulate/fast", "row-64/accumulate-first/fast"
 SUM_ELEMENTS = 9 * 64
@@ -36,11 +37,13 @@ def work_costs(
         "forward": kernels[ELEMENT_FORWARD] / ELEMENTS,
         "backward": kernels[ELEMENT_BACKWARD] / ELEMENTS,
     }
+    per_mask = kernels[MASK] / ELEMENTS
     whole = by_blocks["all"]
 
     def forward(phase: str, step: Step) -> float:
-        macs, _, _, elements, _ = step.work[phase]
-        return (step.phases[phase] - elements * per_element["forward"]) / macs
+        macs, _, _, masks, elements, _ = step.work[phase]
+        other = elements * per_element["forward"] + masks * per_mask
+        return (step.phases[phase] - other) / macs
 
     forwards = [forward("train_forward", by_blocks[b]) for b in ("all", "block1", "block3")]
     forwards.append(forward("frozen_forward", by_blocks["block3"]))
@@ -48,7 +51,7 @@ def work_costs(
     rows, left = [], []
     for blocks in FITTED:
         step = by_blocks[blocks]
-        macs, weight_macs, added, elements, _ = step.work["backward"]
+        macs, weight_macs, added, _, elements, _ = step.work["backward"]
         rest = step.phases["backward"] - elements * per_element["backward"] - added * per_sum
         rows.append((macs - weight_macs, weight_macs))
         left.append(rest)
@@ -60,19 +63,20 @@ def work_costs(
             f"costs of {found} come out of the counts of {FITTED}; expected all above 0"
         )
     updates = [
-        s.phases["update"] / s.work["update"][4]
+        s.phases["update"] / s.work["update"][5]
         for s in by_blocks.values()
-        if s.work["update"][4] > 1000
+        if s.work["update"][5] > 1000
     ]
     return {
         "instructions_per_mac_forward": _bounded(forwards[0], forwards),
         "instructions_per_mac_backward": _one(found, matrix, rest_of, 0),
         "instructions_per_weight_mac_backward": _one(found, matrix, rest_of, 1),
         "instructions_per_sum_backward": _bounded(per_sum, [kernels[SUM_FIRST] / SUM_ELEMENTS]),
+        "instructions_per_mask_forward": _bounded(per_mask, []),
         "instructions_per_element_forward": _bounded(per_element["forward"], []),
         "instructions_per_element_backward": _bounded(per_element["backward"], []),
         "instructions_per_update": _bounded(
-            whole.phases["update"] / whole.work["update"][4], updates
+            whole.phases["update"] / whole.work["update"][5], updates
         ),
     }
 

@@ -41,7 +41,7 @@ class Count:
     instructions: int
     """By the emulator's virtual time: right to a few."""
     work: tuple[int, ...] = ()
-    """Of a phase: MACs of weight gradients, sums, elements and updates (`Work` of runtime/phase.h)."""
+    """Of a phase: MACs of weight gradients, sums, masks, elements and updates (`Work` of runtime/phase.h)."""
     section: Section | None = None
     """By the plugin: exact, and by instruction; None where it did not run."""
 

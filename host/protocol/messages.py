@@ -116,7 +116,7 @@ class BatteryReading(Record):
 class PhaseRecord(Record):
     """One completed phase."""
 
-    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("phase", "B"), ("index", "B"), ("sequence", "H"), ("start_us", "I"), ("stop_us", "I"), ("macs", "Q"), ("weight_macs", "Q"), ("sums", "I"), ("elements", "I"), ("updates", "I"), ("flash_bytes", "I"), ("wire_bytes", "I"))
+    LAYOUT: ClassVar[tuple[tuple[str, Any], ...]] = (("phase", "B"), ("index", "B"), ("sequence", "H"), ("start_us", "I"), ("stop_us", "I"), ("macs", "Q"), ("weight_macs", "Q"), ("sums", "I"), ("masks", "I"), ("elements", "I"), ("updates", "I"), ("flash_bytes", "I"), ("wire_bytes", "I"))
     phase: int
     index: int
     sequence: int
@@ -125,6 +125,7 @@ class PhaseRecord(Record):
     macs: int
     weight_macs: int
     sums: int
+    masks: int
     elements: int
     updates: int
     flash_bytes: int

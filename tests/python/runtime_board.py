@@ -111,6 +111,7 @@ class Work:
     updates: int
     weight_macs: int
     sums: int
+    masks: int
 
 
 _PACKED = (
@@ -336,7 +337,7 @@ class Board:
 
     def phases(self) -> dict[str, Work]:
         """Work per phase since the last call."""
-        out = np.zeros((len(PHASES), 6), np.uint64)
+        out = np.zeros((len(PHASES), 7), np.uint64)
         assert self.lib.tbft_phases(self.handle, _pointer(out)) == 0, "phases nested"
         return {name: Work(*map(int, row)) for name, row in zip(PHASES, out, strict=True)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 
 import numpy as np
 import pytest
@@ -290,6 +291,10 @@ def test_work_is_counted_op_by_op(blocks: str, mode: str) -> None:
     )
     assert work["backward"].weight_macs == weight_macs > 0
     assert work["train_forward"].weight_macs == work["train_forward"].sums == 0
+    tail = plan.program.phase(Phase.TAIL)
+    packed = [op.inputs[0] for op in tail if op.opcode is Opcode.MASK]
+    kept = sum(math.prod(plan.program.tensors[name].shape) for name in packed)
+    assert work["train_forward"].masks == kept and (kept > 0 or blocks != "first")
     sizes = sum(
         t.nbytes // (4 if t.is_bias else 1)
         for t in map(board.tensor, range(board.info().trained_tensors))

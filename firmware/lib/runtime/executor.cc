@@ -84,7 +84,8 @@ void Executor::run_forward(const Op& op, Work* work) {
       break;
     case Opcode::kMask:
       mask_pack(s8(x), n, op.act_min, op.act_max, op.numbers[0] == 1, bytes(y));
-      break;
+      work->masks += n;
+      return;
     default:
       return;  // the loader lets no other op into these programs
   }

@@ -36,6 +36,7 @@ void EventRecorder::leave(Phase phase, const Work& work) {
     event->macs = work.macs;
     event->weight_macs = work.weight_macs;
     event->sums = saturated(work.sums);
+    event->masks = saturated(work.masks);
     event->elements = saturated(work.elements);
     event->updates = saturated(work.updates);
     event->flash_bytes = flash_bytes_;

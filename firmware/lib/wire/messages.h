@@ -262,7 +262,7 @@ struct BatteryReading {
 
 // One completed phase.
 struct PhaseRecord {
-  static constexpr size_t kFixedBytes = 48;
+  static constexpr size_t kFixedBytes = 52;
   uint8_t phase = 0;  // 0 idle, 1 load, 2 frozen_forward, 3 train_forward, 4 backward, 5 update, 6 commit, 7 sleep, 8 infer
   uint8_t index = 0;  // sample within the request, 255 none
   uint16_t sequence = 0;  // of the request
@@ -271,6 +271,7 @@ struct PhaseRecord {
   uint64_t macs = 0;
   uint64_t weight_macs = 0;  // those of them that made gradients of weights
   uint32_t sums = 0;  // gradients added to accumulators
+  uint32_t masks = 0;  // activations whose mask bit was kept
   uint32_t elements = 0;  // outputs of all other ops
   uint32_t updates = 0;  // weights rewritten
   uint32_t flash_bytes = 0;  // written
@@ -286,6 +287,7 @@ struct PhaseRecord {
     macs = in.u64();
     weight_macs = in.u64();
     sums = in.u32();
+    masks = in.u32();
     elements = in.u32();
     updates = in.u32();
     flash_bytes = in.u32();
@@ -302,6 +304,7 @@ struct PhaseRecord {
     out.u64(macs);
     out.u64(weight_macs);
     out.u32(sums);
+    out.u32(masks);
     out.u32(elements);
     out.u32(updates);
     out.u32(flash_bytes);
@@ -440,7 +443,7 @@ struct Events {
   bool decode(Span<const uint8_t> body) {
     BodyReader in(body);
     first = in.u32();
-    events = in.rest(48);
+    events = in.rest(52);
     return in.finished();
   }
   // False when it does not fit.
@@ -1323,7 +1326,7 @@ struct ReadEventsResponse {
   bool decode(Span<const uint8_t> body) {
     BodyReader in(body);
     first = in.u32();
-    events = in.rest(48);
+    events = in.rest(52);
     return in.finished();
   }
   // False when it does not fit.

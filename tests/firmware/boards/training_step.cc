@@ -9,7 +9,7 @@
 //
 // and writes
 //
-//   count phase/NAME MACS INSTRUCTIONS WEIGHT_MACS SUMS ELEMENTS UPDATES
+//   count phase/NAME MACS INSTRUCTIONS WEIGHT_MACS SUMS MASKS ELEMENTS UPDATES
 //                                         work of one phase of one sample, or of one update
 //   sample NUMBER LOSS PREDICTION         loss in nats * 65536
 //   logits NUMBER HEX                     of a sample's image after the training
@@ -60,6 +60,8 @@ class PhaseCounter final : public tbft::PhaseListener {
         .number(static_cast<int64_t>(work.weight_macs))
         .text(" ")
         .number(static_cast<int64_t>(work.sums))
+        .text(" ")
+        .number(static_cast<int64_t>(work.masks))
         .text(" ")
         .number(static_cast<int64_t>(work.elements))
         .text(" ")

@@ -38,6 +38,7 @@ class PhaseCounter final : public PhaseListener {
     row[3] += work.updates;
     row[4] += work.weight_macs;
     row[5] += work.sums;
+    row[6] += work.masks;
   }
   void take(uint64_t* out) {
     memcpy(out, counts_, sizeof counts_);
@@ -46,7 +47,7 @@ class PhaseCounter final : public PhaseListener {
   uint32_t broken() const { return broken_; }
 
  private:
-  uint64_t counts_[kPhaseCount][6] = {};
+  uint64_t counts_[kPhaseCount][7] = {};
   bool inside_ = false;
   uint32_t broken_ = 0;
 };
@@ -282,7 +283,7 @@ uint32_t tbft_shift_states(void* handle, uint8_t* out) {
   return static_cast<uint32_t>(states.size());
 }
 
-// [9 phases][times entered, MACs, elements, updates, MACs of weight gradients, sums] since the last
+// [9 phases][times entered, MACs, elements, updates, MACs of weight gradients, sums, masks] since the last
 // call; returns how often phases nested.
 uint32_t tbft_phases(void* handle, uint64_t* out) {
   board(handle)->phases.take(out);
