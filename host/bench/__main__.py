@@ -26,7 +26,7 @@ PARTS: dict[str, Callable[[Report], list[Result]]] = {
 
 EPILOG = """\b
 Example:
-  python -m host.bench                      all parts, about ten minutes on two cores
+  python -m host.bench                      all parts, about half an hour on two cores
   python -m host.bench --part arena --part speed
 """
 
