@@ -20,6 +20,8 @@ from energy.ending import end_well
 from energy.errors import EnergyError
 
 JSON, PICTURE = "compare.json", "compare.png"
+WIDTH = 100
+"""Columns of the table where the output is no terminal."""
 
 
 @click.command(
@@ -100,6 +102,8 @@ def main(
                 f"{word} chooses what is trained, which the comparison does itself"
             )
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
     folder = _folder(runs, shift)
     options = ("--data", data or DATA[shift], "--runs", str(folder), *session_options)
     found: list[Run] = []

@@ -29,8 +29,12 @@ def work_costs(
     """Instructions per unit by the names of energy/boards: value, least and greatest.
 
     `steps` of one board, all of `FITTED` among them; `kernels`: instructions of its kernels as budget.toml names them.
-    The costs of input and weight gradients are least squares over the three backward passes, in proportion to their
-    size; their ends come from each pass alone, with all of its deviation put into one of them.
+    The costs of input gradients, weight gradients and sums are those with which the three backward passes come out as
+    they were counted. They stand for whole passes: the same pass's affines, and layers of other shapes, are in them. The
+    other end of each is what comes out (least squares) when a sum costs what its kernel takes alone.
+
+    Raises:
+        ArithmeticError: the counts of the three are no different mixtures, so that a cost comes out at 0 or less.
     """
     by_blocks = {step.blocks: step for step in steps}
     per_element = {
@@ -48,20 +52,20 @@ def work_costs(
     forwards = [forward("train_forward", by_blocks[b]) for b in ("all", "block1", "block3")]
     forwards.append(forward("frozen_forward", by_blocks["block3"]))
     per_sum = kernels[SUM] / SUM_ELEMENTS
-    rows, left = [], []
+    work, left = [], []
     for blocks in FITTED:
         step = by_blocks[blocks]
-        macs, weight_macs, added, _, elements, _ = step.work["backward"]
-        rest = step.phases["backward"] - elements * per_element["backward"] - added * per_sum
-        rows.append((macs - weight_macs, weight_macs))
-        left.append(rest)
-    matrix, rest_of = np.array(rows, dtype=np.float64), np.array(left)
-    weights = 1.0 / rest_of
-    found = np.linalg.lstsq(matrix * weights[:, None], rest_of * weights, rcond=None)[0]
+        macs, weight_macs, sums, _, elements, _ = step.work["backward"]
+        work.append((macs - weight_macs, weight_macs, sums))
+        left.append(step.phases["backward"] - elements * per_element["backward"])
+    matrix, rest = np.array(work, dtype=np.float64), np.array(left)
+    found = np.linalg.solve(matrix, rest)
     if not np.all(found > 0):
         raise ArithmeticError(
             f"costs of {found} come out of the counts of {FITTED}; expected all above 0"
         )
+    rest -= matrix[:, 2] * per_sum
+    others = np.linalg.lstsq(matrix[:, :2] / rest[:, None], np.ones(len(rest)), rcond=None)[0]
     updates = [
         s.phases["update"] / s.work["update"][5]
         for s in by_blocks.values()
@@ -69,9 +73,11 @@ def work_costs(
     ]
     return {
         "instructions_per_mac_forward": _bounded(forwards[0], forwards),
-        "instructions_per_mac_backward": _one(found, matrix, rest_of, 0),
-        "instructions_per_weight_mac_backward": _one(found, matrix, rest_of, 1),
-        "instructions_per_sum_backward": _bounded(per_sum, [kernels[SUM_FIRST] / SUM_ELEMENTS]),
+        "instructions_per_mac_backward": _bounded(found[0], [others[0]]),
+        "instructions_per_weight_mac_backward": _bounded(found[1], [others[1]]),
+        "instructions_per_sum_backward": _bounded(
+            found[2], [per_sum, kernels[SUM_FIRST] / SUM_ELEMENTS]
+        ),
         "instructions_per_mask_forward": _bounded(per_mask, []),
         "instructions_per_element_forward": _bounded(per_element["forward"], []),
         "instructions_per_element_backward": _bounded(per_element["backward"], []),
@@ -82,14 +88,7 @@ def work_costs(
 
 
 def _bounded(value: float, others: Sequence[float]) -> tuple[float, float, float]:
-    return value, min(value, *others, value), max(value, *others, value)
-
-
-def _one(
-    found: np.ndarray, matrix: np.ndarray, left: np.ndarray, at: int
-) -> tuple[float, float, float]:
-    others = [(left[k] - matrix[k] @ found) / matrix[k, at] + found[at] for k in range(len(left))]
-    return _bounded(float(found[at]), [float(o) for o in others])
+    return float(value), float(min(value, *others, value)), float(max(value, *others, value))
 
 
 def cost_table(board: str, costs: Mapping[str, tuple[float, float, float]]) -> Table:
