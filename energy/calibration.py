@@ -8,7 +8,8 @@ Parameters, each from the spans that show it, by least squares made robust (`pro
   `instructions` are those counted, where the run has them from this board's CPU, else those that
   the description makes of the work;
 - instructions of work: by what factor forward, backward and update differ from that common one.
-  MACs and elements of one way share the factor: in one network they come in a fixed proportion;
+  All costs of one way share the factor: in one network they come in nearly fixed proportion, so that
+  one run cannot tell them apart;
 - seconds per flash byte and per wire byte: what commits and loads take.
 
 A phase that the run has not (or in too few spans) leaves its parameters as they were.

@@ -103,16 +103,10 @@ def _read_windows(path: Path) -> dict[str, list[Any]]:
         raise EnergyError(
             f"{path} cannot be read ({exc}); expected the windows of energy.capture"
         ) from exc
-    missing = {"phase", "start_s", "stop_s", "macs", "elements"} - set(table.column_names)
+    missing = {"phase", "start_s", "stop_s", *_WORK} - set(table.column_names)
     if missing:
         raise EnergyError(
-            f"{path} has no column {sorted(missing)[0]!r}; expected the windows of energy.capture"
+            f"{path} has no column {sorted(missing)[0]!r}, expected the windows that this version of energy.capture writes; "
+            "capture the run again"
         )
-    found = {name: table[name].to_pylist() for name in table.column_names}
-    if (
-        "updates" not in found
-    ):  # of before there was the column: in updates, elements are nothing else
-        pairs = zip(found["phase"], found["elements"], strict=True)
-        found["updates"] = [count if name == Phase.UPDATE.label else 0 for name, count in pairs]
-    nothing = [0] * table.num_rows
-    return {**dict.fromkeys(_WORK, nothing), **found}
+    return {name: table[name].to_pylist() for name in table.column_names}

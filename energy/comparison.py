@@ -150,6 +150,11 @@ def saving_interval(full: Sequence[Run], block: Sequence[Run]) -> tuple[float, f
         )
     if all(measured):
         saving = energy_saving(_mean_value(full), _mean_value(block))
+        if not math.isfinite(saving.low):
+            raise EnergyError(
+                f"the instrument's limits are as large as the {pairs[0][0]:.3g} J that full fine-tuning took, so nothing can be said of a "
+                "share of it; train longer, or use a finer range"
+            )
         savings = [saving.value, saving.low, saving.high]
     else:
         savings = [(f - b) / f for f, b in pairs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -73,6 +73,7 @@ def main(boards: tuple[str, ...], parts: tuple[str, ...], write_budget: bool) ->
     chosen = boards or BOARDS
     results: list[Result] = []
     figures: list[Figure] = []
+    steps: list[Step] = []
     found: dict[str, dict[str, int]] = {board: {} for board in chosen}
     if plugin() is None:
         console.print(
@@ -99,6 +100,8 @@ def main(boards: tuple[str, ...], parts: tuple[str, ...], write_budget: bool) ->
     console.print(f"Written to {path}")
     if write_budget:
         _write_budget(found, console)
+    if steps:
+        _print_costs(chosen, steps, found, console)
     return 0 if all(result.reached for result in results) else MISSED_STATUS
 
 
@@ -129,11 +132,25 @@ def _training(boards: Sequence[str], console: Console) -> tuple[list[Step], list
             steps += measured
             results.append(result)
     console.print(step_table(sorted(steps, key=lambda s: list(boards).index(s.board))))
+    return steps, results
+
+
+def _print_costs(
+    boards: Sequence[str],
+    steps: Sequence[Step],
+    found: Mapping[str, Mapping[str, int]],
+    console: Console,
+) -> None:
+    """Costs for energy/boards, from the steps and the kernels counted now, or else those of the budget."""
     budget = read_budget()
     for board in boards:
-        costs = work_costs([step for step in steps if step.board == board], budget[board])
-        console.print(cost_table(board, costs))
-    return steps, results
+        kernels = {**budget.get(board, {}), **found[board]}
+        try:
+            costs = work_costs([step for step in steps if step.board == board], kernels)
+        except (KeyError, ArithmeticError) as error:
+            console.print(f"{board}: no costs for energy/boards, for want of {error}")
+        else:
+            console.print(cost_table(board, costs))
 
 
 def _print_bars(results: list[Result], console: Console) -> None:

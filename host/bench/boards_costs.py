@@ -59,8 +59,8 @@ def work_costs(
         work.append((macs - weight_macs, weight_macs, sums))
         left.append(step.phases["backward"] - elements * per_element["backward"])
     matrix, rest = np.array(work, dtype=np.float64), np.array(left)
-    found = np.linalg.solve(matrix, rest)
-    if not np.all(found > 0):
+    found = np.linalg.lstsq(matrix, rest, rcond=None)[0]
+    if np.linalg.matrix_rank(matrix) < len(FITTED) or not np.all(found > 0):
         raise ArithmeticError(
             f"costs of {found} come out of the counts of {FITTED}; expected all above 0"
         )

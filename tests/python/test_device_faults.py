@@ -138,7 +138,8 @@ def test_another_protocol_version_is_refused() -> None:
         return encode_frame(m.Error.TYPE, frame.sequence, error.pack())
 
     with pytest.raises(
-        HostError, match=r"firmware 0\.0\.1\) speaks protocol version 7, expected 1"
+        HostError,
+        match=rf"firmware 0\.0\.1\) speaks protocol version 7, expected {m.PROTOCOL_VERSION}",
     ):
         Device(ScriptedPort(answer), "here")
 

@@ -11,11 +11,13 @@ import pytest
 from host.duty_schedule import schedule_bytes
 from tests.python.duty_board import RUNNING, STOPPED, DutyBoard, Geometry, Status
 from tests.python.duty_scene import (
+    GRAPH,
     PERIOD_S,
     SAMPLE,
     SCHEDULE,
     START_S,
     TUNE,
+    artifact,
     images,
     labels,
     on_duty,
@@ -130,6 +132,31 @@ def test_what_was_passed_over_is_not_made_up_for_after_a_reset() -> None:
         assert found.weights() == whole.weights(), board.status()
         steps += 1
     assert steps > 60
+
+
+def test_a_label_to_a_board_that_did_not_go_on_keeps_what_was_passed_over() -> None:
+    """Another network is loaded by mistake, a label comes, and the right one is loaded again."""
+    sparse = (SAMPLE, replace(TUNE, period_s=3 * PERIOD_S))
+    board, whole = (on_duty(2 * HOURS, sparse, delay_s=10**6) for _ in range(2))
+    while board.status().samples < 8:
+        board.run(1)
+    other = DutyBoard(flash=board.flash())
+    other.load(artifact(GRAPH, "immediate"))
+    with pytest.raises(RuntimeFault):
+        other.boot()
+    for sample in range(6):
+        other.label(sample, int(labels()[sample]))
+    found = reset(other.flash(), delay_s=10**6)
+    found.boot()
+    found.run()
+    while whole.status().samples < 8:
+        whole.run(1)
+    for sample in range(6):
+        whole.label(sample, int(labels()[sample]))
+    whole.run()
+    assert goal(found.status()) == goal(whole.status())
+    assert found.weights() == whole.weights() and whole.status().tunings == 1
+    assert found.samples() == whole.samples(), "fine-tuned at the same time"
 
 
 @WAYS

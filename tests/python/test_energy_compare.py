@@ -68,6 +68,11 @@ def test_the_interval_of_a_measured_saving_has_all_its_parts() -> None:
     assert again[2] - again[1] < high - low
 
 
+def test_an_instrument_too_coarse_for_the_energy_is_said() -> None:
+    with pytest.raises(EnergyError, match="limits are as large as"):
+        compare([run(FULL, 0.09, "measured"), run("fc", 0.05, "measured")], "output")
+
+
 def test_outcomes_know_target_reference_and_paper() -> None:
     runs = [run(name, 2.0 + k) for k, name in enumerate(METHODS)]
     for shift, block in TARGETS.items():

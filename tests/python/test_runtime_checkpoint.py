@@ -322,6 +322,26 @@ def test_forbidden_weights_are_refused() -> None:
         assert other.weights_sha256() == initial
 
 
+def test_weights_of_version_1_count_and_its_shift_states_do_not() -> None:
+    board = booted()
+    train(board, 0, 1)
+    board.commit()
+    trained, states = board.weights_sha256(), board.shift_states()
+    assert any(states)
+    old = bytearray(board.flash_bytes(FLASH_BYTES))
+    payload = int.from_bytes(old[12:16], "little")
+    old[4:6] = (1).to_bytes(2, "little")
+    old[256 : 256 + len(states)] = bytes([7] * len(states))
+    old[16:20] = zlib.crc32(old[256 : 256 + payload]).to_bytes(4, "little")
+    old[92:96] = zlib.crc32(old[:92]).to_bytes(4, "little")
+    other = booted(bytes(old))
+    other.restore()
+    assert other.weights_sha256() == trained and not any(other.shift_states())
+    old[4:6] = (3).to_bytes(2, "little")
+    old[92:96] = zlib.crc32(old[:92]).to_bytes(4, "little")
+    assert fault(booted(bytes(old)).restore) == "no_checkpoint"
+
+
 def test_clear() -> None:
     board = booted()
     board.commit()

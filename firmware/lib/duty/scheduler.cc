@@ -164,6 +164,10 @@ Status Scheduler::boot() {
   Status status = parts_.schedule.load(&settings);
   if (status.code == StatusCode::kNoSchedule || (status.ok() && !settings.running)) return {};
   if (status.ok()) status = open();
+  // Also where it does not go on: labels may come all the same, and their records say what is dealt
+  // with.
+  settings_ = settings;
+  if (status.ok()) restore_done();
   if (status.ok() &&
       memcmp(settings.model, parts_.engine.info().model_hash, sizeof settings.model) != 0) {
     status = StatusCode::kOtherModel;
@@ -176,7 +180,6 @@ Status Scheduler::boot() {
     fail("duty-cycled operation does not go on after the restart", status);
     return status;
   }
-  settings_ = settings;
   const LogState& state = parts_.store.state();
   // A clock that is behind the log's began anew; time then goes on from the log's last record.
   const auto clock_s = static_cast<uint32_t>(parts_.sleep.now_us() / kSecondUs);
@@ -188,7 +191,6 @@ Status Scheduler::boot() {
   wakes_ = state.wakes;
   const uint32_t pending = state.pending_number;
   const uint32_t tunings = state.tunings;
-  restore_done();  // records say what is dealt with
   (void)settle_tuning();
   if (pending != 0 && state.tunings == tunings) {
     Event dropped = event(EventKind::kDropped);

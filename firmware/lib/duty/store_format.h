@@ -38,8 +38,8 @@ struct Record {
   uint16_t prediction = 0;  // kSample, kLabel
   uint16_t battery_mv = 0;  // 0 unknown
   uint8_t hash[kHashBytes] = {};  // kTuned: first bytes of the weight hash
-  // Bit i: the latest time of entry i up to time_s is dealt with, also where nothing was to be done
-  // (too few labels, quiet hours, battery), which leaves no record of its own.
+  // Bit i: the latest time of entry i up to time_s is dealt with, also where nothing was done (too
+  // few labels, quiet hours, battery, a failure), which leaves no record of its own.
   uint8_t settled = 0;
 };
 static_assert(kMaxEntries <= 8, "a bit for each entry");

@@ -8,7 +8,10 @@
 namespace tbft {
 namespace {
 
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
+// Version 1 had shifts where there are gains now (docs/numerics.md): its weights count, they do
+// not.
+constexpr uint32_t kShiftsVersion = 1;
 constexpr uint32_t kHeaderCrcAt = 92;
 
 uint64_t round_up(uint64_t n, uint64_t unit) { return (n + unit - 1) / unit * unit; }
@@ -92,7 +95,9 @@ Status Checkpoint::payload_crc(uint32_t slot, uint32_t bytes, uint32_t* crc) {
 Status Checkpoint::read_slot(Engine* engine, uint32_t slot, Header* header, bool* whole) {
   *whole = false;
   if (!flash_->read(slot * slot_bytes(), buffer_, kHeaderBytes)) return StatusCode::kFlashRead;
-  if (memcmp(buffer_, "TBFW", 4) != 0 || load_u16(buffer_ + 4) != kVersion ||
+  header->version = load_u16(buffer_ + 4);
+  const bool known = header->version == kVersion || header->version == kShiftsVersion;
+  if (memcmp(buffer_, "TBFW", 4) != 0 || !known ||
       load_u32(buffer_ + kHeaderCrcAt) != crc32(0, buffer_, kHeaderCrcAt) ||
       memcmp(buffer_ + 32, engine->info().model_hash, 32) != 0) {
     return {};
@@ -231,6 +236,7 @@ Status Checkpoint::restore(Engine* engine) {
   if (!found) return StatusCode::kNoCheckpoint;
   engine->drop_batch();
   status = load_payload(engine, slot);
+  if (status.ok() && header.version == kShiftsVersion) engine->forget_shift_states();
   if (status.ok() && !engine->trained_state_valid()) status = StatusCode::kBadWeightValue;
   if (!status.ok()) {
     const Status reset = engine->reset_weights();

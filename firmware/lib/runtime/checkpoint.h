@@ -39,6 +39,7 @@ class Checkpoint {
   static constexpr uint32_t kSlots = 2;
 
   struct Header {
+    uint32_t version = 0;
     uint32_t sequence = 0;
     uint32_t payload_bytes = 0;
     uint32_t payload_crc = 0;

@@ -128,6 +128,7 @@ class Engine {
   // all values are allowed. The shift states are part of a checkpoint so that training goes on bit
   // for bit where it stopped.
   Span<uint8_t> shift_states() { return executor_.shift_states(); }
+  void forget_shift_states() { executor_.reset_states(); }
   bool trained_state_valid();
 
   // Runs every self-test vector of the artifact; kSelfTestFailed with record = the first vector

@@ -191,8 +191,7 @@ struct RowReceiver {
     RowReceiver* self = static_cast<RowReceiver*>(context);
     for (int32_t r = 0; r < rows.count; ++r) {
       const uint32_t row = static_cast<uint32_t>(rows.first_row + r);
-      self->trainer->take_row(self->node, row, rows.g[r], rows.bias[r], self->exponent,
-                              self->work);
+      self->trainer->take_row(self->node, row, rows.g[r], rows.bias[r], self->exponent, self->work);
     }
   }
 };

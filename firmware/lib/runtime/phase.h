@@ -25,8 +25,8 @@ const char* to_string(Phase phase);
 // Work done, counted op by op. A convolution counts OH*OW*O*kh*kw*I multiply-accumulates, its
 // padding included, in all three of its forms; an input gradient that had to be computed again
 // counts again. `weight_macs` are those of `macs` that made gradients of weights, `sums` the
-// gradients added to accumulators, `masks` the activations whose mask bit was kept. `elements` counts
-// the outputs of every other op, `updates` the weights and biases rewritten.
+// gradients added to accumulators, `masks` the activations whose mask bit was kept. `elements`
+// counts the outputs of every other op, `updates` the weights and biases rewritten.
 struct Work {
   uint64_t macs = 0;
   uint64_t weight_macs = 0;

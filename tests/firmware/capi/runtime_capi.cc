@@ -283,8 +283,8 @@ uint32_t tbft_shift_states(void* handle, uint8_t* out) {
   return static_cast<uint32_t>(states.size());
 }
 
-// [9 phases][times entered, MACs, elements, updates, MACs of weight gradients, sums, masks] since the last
-// call; returns how often phases nested.
+// [9 phases][times entered, MACs, elements, updates, MACs of weight gradients, sums, masks] since
+// the last call; returns how often phases nested.
 uint32_t tbft_phases(void* handle, uint64_t* out) {
   board(handle)->phases.take(out);
   return board(handle)->phases.broken();
