@@ -4,5 +4,7 @@ Imports nothing else of this project; the board session is a plug-in (see `energ
 """
 
 from energy.interrupt import quiet_interrupts
+from energy.memory import use_system_allocator
 
 quiet_interrupts()
+use_system_allocator()

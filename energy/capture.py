@@ -7,6 +7,7 @@ run folder `trace.parquet`, `windows.parquet`, `energy.json`, `energy.png` and, 
 
 from __future__ import annotations
 
+import gc
 import secrets
 import sys
 import textwrap
@@ -22,6 +23,7 @@ from energy.ending import end_well
 from energy.errors import EnergyError, ProbeError
 from energy.finish import Finisher
 from energy.live import LiveView
+from energy.memory import release
 from energy.probes import MODEL, Probe, ProbeOptions
 from energy.probes.model import DEFAULT_RATE_HZ, MAX_SAMPLES, ModelProbe
 from energy.probes.registry import BOARD_SENSOR, ENTRIES, Choice, choose_probe, create_probe
@@ -223,8 +225,11 @@ def _run(
                     live.settle()
                     # The instrument goes on until the board is done, not until its port is closed.
                     recording.end({"session_id": session_id}, complete=complete)
+        del session  # its weights and images, 20 MB, while the trace is read
+        gc.collect()
     finally:
         # The session is closed and the board idle by now, however it ended.
+        release()
         if recording is not None:
             summary = _finish(
                 recording,

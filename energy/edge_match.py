@@ -16,6 +16,7 @@ import numpy as np
 from energy.clock import Floats, Ints
 
 _ANCHOR_EDGES = 48
+_VOTES_AT_ONCE = 1 << 16
 _MAX_CANDIDATES = 600
 _FINALISTS = 4  # per place
 _SURVIVE = 0.4  # of the candidates, whenever the edges looked at double
@@ -77,39 +78,33 @@ class Matcher:
         for first in sorted({0, (count - size) // 2, count - size}):
             anchor = slice(first, first + size)
             finalists += self._follow(self._votes(anchor), anchor)
-        results: list[tuple[float, Ints, Ints, Floats]] = []
+        # Of all but the best only the cost and the shift are kept: pairs are many.
+        best: tuple[Ints, Ints] | None = None
+        best_cost, shift_s = np.inf, 0.0
+        others: list[tuple[float, float]] = []
         for candidate in finalists:
             pairs_e, pairs_o, residual = self._track(candidate)
             if len(pairs_e) < 4:
                 continue
             cost = self._unmatched(pairs_e, pairs_o)
             worst = float(np.sum(np.minimum((residual / self._tight) ** 2, 9.0)))
-            results.append((cost + 0.1 * worst, pairs_e, pairs_o, residual))
-        if not results:
+            cost += 0.1 * worst
+            others.append((cost, float(np.median(self._o[pairs_o] - self._e[pairs_e]))))
+            if cost < best_cost:
+                best, best_cost, shift_s = (pairs_e, pairs_o), *others[-1]
+        if best is None or not self._better_than_chance(*best):
             return None
-        results.sort(key=lambda result: result[0])
-        cost, pairs_e, pairs_o, _ = results[0]
-        if not self._better_than_chance(pairs_e, pairs_o):
-            return None
-        shift_s = float(np.median(self._o[pairs_o] - self._e[pairs_e]))
         ambiguous_s = 0.0
-        for other, other_e, other_o, _ in results[1:]:
-            apart_s = abs(float(np.median(self._o[other_o] - self._e[other_e])) - shift_s)
-            if apart_s > 2 * self._tight and other - cost < 1.0 + np.sqrt(cost):
+        for other, other_s in others:
+            apart_s = abs(other_s - shift_s)
+            if apart_s > 2 * self._tight and other - best_cost < 1.0 + np.sqrt(best_cost):
                 ambiguous_s = max(ambiguous_s, apart_s)
-        return Pairs(pairs_e, self._back[pairs_o], ambiguous_s)
+        return Pairs(best[0], self._back[best[1]], ambiguous_s)
 
     def _votes(self, anchor: slice) -> list[_Candidate]:
         board_s, codes = self._e[anchor], self._e_code[anchor]
         anchor_s = 0.5 * float(board_s[0] + board_s[-1])
-        differences = [
-            (self._o[self._by_code[int(c)]][None, :] - board_s[codes == c][:, None]).ravel()
-            for c in np.unique(codes)
-            if int(c) in self._by_code
-        ]
-        if not differences:
-            return []
-        shifts = np.concatenate(differences)
+        shifts = self._differences(board_s, codes)
         if self._near is not None:
             slack = self._drift * anchor_s + 2 * self._tight
             shifts = shifts[(shifts >= self._near[0] - slack) & (shifts <= self._near[1] + slack)]
@@ -117,14 +112,18 @@ class Matcher:
             return []
         shifts.sort()
         width = 2 * self._tight + self._drift * float(board_s[-1] - board_s[0])
-        until = np.searchsorted(shifts, shifts + width, side="right")
-        votes = until - np.arange(len(shifts))
+        # An hour has millions of shifts: few arrays of their length, and small numbers in it.
+        votes = np.empty(len(shifts), dtype=np.int32)
+        for first in range(0, len(shifts), _VOTES_AT_ONCE):
+            block = shifts[first : first + _VOTES_AT_ONCE]
+            until = np.searchsorted(shifts, block + width, side="right")
+            votes[first : first + len(block)] = until - np.arange(first, first + len(block))
         found: list[_Candidate] = []
-        enough = max(2, int(0.6 * votes.max()))
+        strong = np.flatnonzero(votes >= max(2, int(0.6 * votes.max())))
         taken = np.zeros(0)
-        order = np.argsort(-votes, kind="stable")
-        for k in order[votes[order] >= enough][: 40 * _MAX_CANDIDATES]:
-            shift_s = float(np.median(shifts[k : until[k]]))
+        order = strong[np.argsort(-votes[strong], kind="stable")]
+        for k in order[: 40 * _MAX_CANDIDATES].tolist():
+            shift_s = float(np.median(shifts[k : k + int(votes[k])]))
             if len(taken) and float(np.min(np.abs(taken - shift_s))) < width:
                 continue
             taken = np.append(taken, shift_s)
@@ -132,6 +131,16 @@ class Matcher:
             if len(found) >= _MAX_CANDIDATES:
                 break
         return found
+
+    def _differences(self, board_s: Floats, codes: Ints) -> Floats:
+        """Trace time less board time of every pair of edges of one code, in no order."""
+        partners = [self._by_code.get(int(code), np.zeros(0, dtype=np.int64)) for code in codes]
+        shifts = np.empty(sum(len(theirs) for theirs in partners))
+        at = 0
+        for mine_s, theirs in zip(board_s, partners, strict=True):
+            np.subtract(self._o[theirs], mine_s, out=shifts[at : at + len(theirs)])
+            at += len(theirs)
+        return shifts
 
     def _follow(self, candidates: list[_Candidate], anchor: slice) -> list[_Candidate]:
         """The best candidates, their lines refined outwards from the anchor for some seconds."""

@@ -12,6 +12,7 @@ from rich.console import Console
 from energy import plot, report
 from energy.errors import TraceError
 from energy.measured import Arrivals, measure
+from energy.memory import release
 from energy.page import write_page
 from energy.probes.model import MAX_SAMPLES, ModelProbe
 from energy.recording import TRACE, with_provenance
@@ -83,7 +84,10 @@ class Finisher:
             **self._common(reader, self._complete and reader.complete),
         )
         title = f"{self._session.get('board', 'board')}, {reader.info.probe}"
-        self._write(summary, reader, measurement.log, title)
+        placed = measurement.log
+        del measurement  # its figures take as much as the windows, and are in the summary now
+        release()
+        self._write(summary, reader, placed, title)
         return summary
 
     def _common(self, reader: TraceReader, complete: bool) -> dict[str, Any]:
@@ -96,9 +100,15 @@ class Finisher:
         kind = reader.info.kind
         log.write_parquet(self._folder / WINDOWS, kind, self._id)
         write_summary(self._folder / SUMMARY, summary)
+        release()
         names = [TRACE, WINDOWS, SUMMARY]
         if self._csv:
             export_csv(reader, self._folder / CSV)
+            names.append(CSV)
+        self._console.print(report.render(summary))
+        # The picture is last: what draws it stays in memory, while the page reads the whole trace.
+        names.append(write_page(self._folder).name)
+        release()
         known = np.isfinite(log.floats("energy_j"))
         drawn = log if bool(np.all(known)) else log.selected(known)
         if np.any(drawn.floats("stop_s") > drawn.floats("start_s")):
@@ -110,9 +120,6 @@ class Finisher:
                 self._subheading(title),
             )
             names.append(PICTURE)
-        self._console.print(report.render(summary))
-        names += [CSV] if self._csv else []
-        names.append(write_page(self._folder).name)
         self._console.print(f"Written to {self._folder}: {', '.join(names)}", soft_wrap=True)
 
     def _subheading(self, title: str) -> str:

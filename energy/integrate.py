@@ -13,12 +13,15 @@ two sample periods is `coarse`, and its bound is at least its whole energy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from energy.edge_sums import EPSILON, EdgeSums, Stretch
 from energy.errors import TraceError
+from energy.peaks import Peaks
 from energy.samples import Flag, Sampling, TraceChunk
 from energy.saving import EnergyValue, Saving, energy_saving
 
@@ -27,8 +30,6 @@ __all__ = ["EnergyValue", "Saving", "WindowFigures", "WindowIntegrator", "energy
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-# Window edges are computed in floating point: a millionth of a sample is taken as none.
-_EPSILON = 1e-6
 COARSE_SAMPLES = 2.0
 
 
@@ -49,46 +50,39 @@ class WindowFigures:
 class WindowIntegrator:
     """Feed chunks in order, then `finish`. Windows may overlap and come in any order.
 
-    `start_s`, `stop_s`: float64 (w,), seconds after sample 0 of the trace, start <= stop.
+    `start_s`, `stop_s`: float64 (w,), seconds after sample 0 of the trace, start <= stop. `moves_s`:
+    float64 (w,) each; the windows moved by so many seconds are integrated beside them (`moved`).
     """
 
     def __init__(
-        self, start_s: Floats, stop_s: Floats, *, rate_hz: float, sampling: Sampling
+        self,
+        start_s: Floats,
+        stop_s: Floats,
+        *,
+        rate_hz: float,
+        sampling: Sampling,
+        moves_s: Sequence[Floats] = (),
     ) -> None:
         if start_s.shape != stop_s.shape or start_s.ndim != 1:
             raise TraceError("windows need as many starts as stops")
-        if not bool(np.all(start_s <= stop_s)):  # also false for NaN
-            raise TraceError("a window stops before it starts, or has a time that is no number")
         self._mean = sampling == "mean"
         self._dt = 1.0 / rate_hz
-        self._start, self._stop = start_s * rate_hz, stop_s * rate_hz  # in samples
-        edges = np.concatenate([self._start, self._stop])
-        self._order = np.argsort(edges, kind="stable")
-        self._edges = edges[self._order]
-        self._at = 0  # edges before this one are done
-        # Integrals up to each edge, and the sampling bound at it; NaN until reached.
-        self._edge_energy = np.full(edges.shape, np.nan)
-        self._edge_charge = np.full(edges.shape, np.nan)
-        self._edge_bad = np.full(edges.shape, np.nan)
-        self._edge_bound = np.zeros(edges.shape)
+        self._windows = self._sums(start_s * rate_hz, stop_s * rate_hz, detail=True)
+        self._moved = [
+            self._sums((start_s + move_s) * rate_hz, (stop_s + move_s) * rate_hz, detail=False)
+            for move_s in moves_s
+        ]
         self._energy = self._charge = self._bad = 0.0
-        self._peak = np.full(start_s.shape, -np.inf)
-        self._low, self._high = self._peak_ranges()
+        self._peaks = Peaks(self._windows.start, self._windows.stop, mean=self._mean)
         self._position = 0  # intervals before this index are integrated
         self._next = 0  # index of the sample expected next
         self._tail_p, self._tail_i = np.empty(0), np.empty(0)  # see feed()
         self._tail_bad = np.empty(0, dtype=np.bool_)
 
-    def _peak_ranges(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Samples [low, high) that count for a window's peak: those inside, else those touched."""
-        low = np.ceil(self._start - _EPSILON).astype(np.int64)
-        high = np.floor(self._stop + _EPSILON).astype(np.int64) + (0 if self._mean else 1)
-        none = high <= low
-        low[none] = np.floor(self._start[none] + _EPSILON).astype(np.int64)
-        high[none] = low[none] + (1 if self._mean else 2)
-        touched = np.ceil(self._stop[none] - _EPSILON).astype(np.int64) + (0 if self._mean else 1)
-        high[none] = np.maximum(high[none], touched)
-        return low, high
+    def _sums(self, start: Floats, stop: Floats, *, detail: bool) -> EdgeSums:
+        if not bool(np.all(start <= stop)):  # also false for NaN
+            raise TraceError("a window stops before it starts, or has a time that is no number")
+        return EdgeSums(start, stop, mean=self._mean, detail=detail)
 
     def feed(self, chunk: TraceChunk) -> None:
         """Integrate `chunk`, except what needs the sample after it."""
@@ -106,7 +100,7 @@ class WindowIntegrator:
         bad |= (chunk.flags & Flag.OVER_RANGE) != 0
         current = np.where(bad, 0.0, chunk.current_a)
         power = np.where(bad, 0.0, chunk.current_a * chunk.voltage_v)
-        self._update_peaks(chunk.first_index, np.where(bad, -np.inf, chunk.current_a))
+        self._peaks.feed(chunk.first_index, np.where(bad, -np.inf, chunk.current_a))
         self._next = chunk.first_index + len(chunk)
         # The tail holds the sample before the first interval still to be integrated ("mean": for
         # its neighbour's power) and the samples of that interval that have arrived.
@@ -141,7 +135,7 @@ class WindowIntegrator:
         self, p0: Floats, p1: Floats, i0: Floats, i1: Floats, lost: Bools, near: Floats
     ) -> None:
         """Add n intervals from `_position` on, power p0→p1 and current i0→i1, linear within."""
-        n, dt = len(p0), self._dt
+        dt = self._dt
         lost_share = lost.astype(np.float64)
 
         def running(base: float, a: Floats, z: Floats) -> Floats:
@@ -150,40 +144,19 @@ class WindowIntegrator:
         energy = running(self._energy, np.where(lost, 0.0, p0), np.where(lost, 0.0, p1))
         charge = running(self._charge, np.where(lost, 0.0, i0), np.where(lost, 0.0, i1))
         bad = self._bad + np.concatenate([[0.0], np.cumsum(lost_share)])
-        to = int(np.searchsorted(self._edges, self._position + n, side="left"))
-        if to > self._at:
-            which = self._order[self._at : to]
-            x = self._edges[self._at : to] - self._position
-            k = np.clip(x.astype(np.int64), 0, n - 1)
-            f = np.clip(x - k, 0.0, 1.0)
-            ok = ~lost[k]
-            self._edge_energy[which] = energy[k] + ok * dt * f * (p0[k] + 0.5 * f * (p1 - p0)[k])
-            self._edge_charge[which] = charge[k] + ok * dt * f * (i0[k] + 0.5 * f * (i1 - i0)[k])
-            self._edge_bad[which] = bad[k] + f * lost_share[k]
-            # The part of the cut interval that is inside the window: f before a stop.
-            stops = which >= len(self._start)
-            share = np.where(stops, f, 1.0 - f) if self._mean else np.full(f.shape, 0.5)
-            self._edge_bound[which] = share * dt * near[k]
-            # Before sample 0 there is nothing: such edges make their windows invalid.
-            self._edge_bad[which[x < -_EPSILON]] = np.nan
-            self._at = to
+        part = Stretch(self._position, dt, p0, p1, i0, i1, lost, near, energy, charge, bad)
+        for sums in (self._windows, *self._moved):
+            sums.advance(part)
         self._energy, self._charge = float(energy[-1]), float(charge[-1])
         self._bad = float(bad[-1])
-        self._position += n
+        self._position += len(p0)
 
     def _skip_to(self, index: int) -> None:
         """No samples up to `index`: the integrals stand still, the lost share grows."""
-        n = index - self._position
-        if n > 0:
-            to = int(np.searchsorted(self._edges, index, side="left"))
-            which = self._order[self._at : to]
-            x = self._edges[self._at : to] - self._position
-            self._edge_energy[which] = self._energy
-            self._edge_charge[which] = self._charge
-            self._edge_bad[which] = self._bad + np.maximum(x, 0.0)
-            self._edge_bad[which[x < -_EPSILON]] = np.nan
-            self._at = to
-            self._bad += float(n)
+        if index > self._position:
+            for sums in (self._windows, *self._moved):
+                sums.skip(self._position, index, self._energy, self._charge, self._bad)
+            self._bad += float(index - self._position)
             self._position = index
 
     def _end_run(self) -> None:
@@ -192,47 +165,37 @@ class WindowIntegrator:
         self._tail_p, self._tail_i = np.empty(0), np.empty(0)
         self._tail_bad = np.empty(0, dtype=np.bool_)
 
-    def _update_peaks(self, first: int, current: Floats) -> None:
-        inside = np.flatnonzero((self._low < first + len(current)) & (self._high > first))
-        if len(inside) == 0:
-            return
-        low = np.maximum(self._low[inside], first) - first
-        high = np.minimum(self._high[inside], first + len(current)) - first
-        pairs = np.stack([low, high], axis=1).ravel()
-        # reduceat needs indices below the length: one more element that never wins.
-        peaks = np.maximum.reduceat(np.append(current, -np.inf), pairs)[::2]
-        self._peak[inside] = np.maximum(self._peak[inside], peaks)
-
     def finish(self) -> WindowFigures:
         """Figures of all windows, in the order they were given."""
         self._end_run()
-        # Edges exactly at the end of the trace belong to it.
-        to = int(np.searchsorted(self._edges, self._position + _EPSILON, side="right"))
-        which = self._order[self._at : to]
-        self._edge_energy[which], self._edge_charge[which] = self._energy, self._charge
-        self._edge_bad[which] = self._bad
-        self._at = to
-        w = len(self._start)
-        lost = self._edge_bad[w:] - self._edge_bad[:w]
-        valid = lost <= _EPSILON  # False for NaN
-        duration = (self._stop - self._start) * self._dt
-        energy = np.where(valid, self._edge_energy[w:] - self._edge_energy[:w], np.nan)
-        charge = np.where(valid, self._edge_charge[w:] - self._edge_charge[:w], np.nan)
-        coarse = self._stop - self._start < COARSE_SAMPLES - _EPSILON
-        bound = self._edge_bound[:w] + self._edge_bound[w:]
-        bound = np.where(coarse, np.maximum(bound, np.abs(energy)), bound)
+        for sums in (self._windows, *self._moved):
+            sums.finish(self._position, self._energy, self._charge, self._bad)
+        mine = self._windows
+        valid, lost = mine.valid, ~mine.valid
+        duration = (mine.stop - mine.start) * self._dt
+        coarse = mine.stop - mine.start < COARSE_SAMPLES - EPSILON
+        bound = np.where(coarse, np.maximum(mine.bound, np.abs(mine.energy)), mine.bound)
         long_enough = duration > 0
-        mean = np.divide(charge, duration, out=np.zeros(w), where=long_enough)
+        mean = np.divide(mine.charge, duration, out=np.zeros(len(duration)), where=long_enough)
+        peak = self._peaks.peak
+        peak[~long_enough] = np.nan
+        for column in (mine.energy, mine.charge, mean, peak, bound):
+            column[lost] = np.nan
         return WindowFigures(
-            energy_j=energy,
-            charge_c=charge,
-            mean_a=np.where(valid, mean, np.nan),
-            peak_a=np.where(valid & long_enough, self._peak, np.nan),
+            energy_j=mine.energy,
+            charge_c=mine.charge,
+            mean_a=mean,
+            peak_a=peak,
             duration_s=duration,
-            uncertainty_j=np.where(valid, bound, np.nan),
+            uncertainty_j=bound,
             valid=valid,
             coarse=coarse,
         )
+
+    def moved(self, number: int) -> tuple[Floats, Bools]:
+        """Energy in J of the windows moved by `moves_s[number]`, and where it is valid (after `finish`)."""
+        sums = self._moved[number]
+        return sums.energy, sums.valid
 
     @property
     def total_energy_j(self) -> float:

@@ -8,6 +8,7 @@ from the journals otherwise.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
@@ -155,20 +156,46 @@ class EventJournal:
         self._file.close()
 
 
-def read_events(path: Path) -> tuple[dict[str, Any], list[tuple[PhaseEvent, float]]]:
-    """The run's line and its events with their arrival; a last line that broke off is left out."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-        run = json.loads(lines[0])
+def read_events(path: Path) -> tuple[dict[str, Any], Iterator[tuple[PhaseEvent, float]]]:
+    """The run's line and its events with their arrival; a last line that broke off is left out.
+
+    The events are read as they are asked for: an hour has a hundred thousand, at half a kilobyte
+    each as objects. Raises `TraceError`, then too.
+    """
+    lines = _lines(path)
+    with _readable(path):
+        run = json.loads(next(lines, ""))
         if run.pop("format") != _EVENTS_FORMAT:
             raise ValueError("another format")
         if run.pop("columns") != [*_COLUMNS, "host_s"]:
             raise ValueError("other columns")
-        whole = [json.loads(line) for line in lines[1:-1]]
-        events = [(PhaseEvent(Phase(row[0]), *row[1:-1]), float(row[-1])) for row in whole]
+    return run, _events(path, lines)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+        for number, line in enumerate(file):
+            if line.endswith("\n") or number == 0:
+                yield line
+
+
+def _events(path: Path, lines: Iterator[str]) -> Iterator[tuple[PhaseEvent, float]]:
+    while True:
+        with _readable(path):
+            line = next(lines, "")
+            if not line:
+                return
+            row = json.loads(line)
+            event = PhaseEvent(Phase(row[0]), *row[1:-1]), float(row[-1])
+        yield event
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as exc:
         raise TraceError(
             f"{path} is no journal of phase events, or is damaged inside ({exc}); "
             "expected the one that a killed capture leaves"
         ) from exc
-    return run, events

@@ -15,6 +15,7 @@ from energy.align import align_by_trigger, board_times, collect_edges
 from energy.arrival import align_by_arrival, align_by_stamps
 from energy.clock import Alignment, Floats
 from energy.errors import AlignmentError, EnergyError
+from energy.memory import release
 from energy.session import Phase
 from energy.trace import TraceReader
 from energy.uncertainty import MeasuredWindows, measure_windows
@@ -69,6 +70,7 @@ def measure(
             "a firmware that reports them: update it and repeat. trace.parquet holds what was recorded"
         )
     alignment = find_alignment(log, trace, lines, arrivals)
+    release()  # the edges
     start_us, stop_us = log.ints("board_start_us"), log.ints("board_stop_us")
     begin_s, end_s = board_times(start_us, stop_us)
     start_s, stop_s = alignment.clock(begin_s), alignment.clock(end_s)

@@ -7,12 +7,9 @@ Made for a phone: 1080 pixels wide, large type. Every axis carries its unit and 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from energy.errors import TraceError
@@ -20,6 +17,9 @@ from energy.session import Phase
 from energy.trace import Kind
 from energy.units import duration, si
 from energy.windows import WindowLog
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
 
@@ -42,6 +42,11 @@ _WIDTH_IN, _HEIGHT_IN, _DPI = 9.0, 16.0, 120
 
 def draw(path: Path, log: WindowLog, kind: Kind, heading: str, subheading: str) -> None:
     """Draw the windows of `log` into the PNG `path`. Needs at least one window with a duration."""
+    # Not before there is something to draw: these take 40 MB, and half a second.
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
     with mpl.rc_context({"font.size": 17, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(_WIDTH_IN, _HEIGHT_IN), dpi=_DPI, layout="constrained")
         whole, step, bars = figure.subplots(3, 1, height_ratios=[1.0, 1.0, 1.15])

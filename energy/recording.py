@@ -18,6 +18,7 @@ from energy.clock import Floats
 from energy.errors import EnergyError, TraceError
 from energy.journal import EVENT_JOURNAL, EventJournal
 from energy.measured import Arrivals
+from energy.memory import release
 from energy.probes import Probe
 from energy.samples import Flag, TraceChunk, TraceInfo
 from energy.session import PhaseEvent
@@ -134,6 +135,7 @@ class Recording:
 
     def start(self, session_id: str) -> None:
         """Begin sampling and journalling. `session_id` goes into every file of the run."""
+        release()  # what opening the board took, 50 MB, before it counts for hours
         kind = self.probe.capabilities.kind
         started_s = time.monotonic()
         info = with_provenance(self.probe.start(), {"session_id": session_id})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from array import array
 from pathlib import Path
 
 import click
@@ -40,7 +41,6 @@ def recover(folder: Path, console: Console, board: str = "") -> dict[str, object
         samples = recover_trace(trace_path, folder / TRACE)
         console.print(f"Recovered {samples:,} samples into {folder / TRACE}", soft_wrap=True)
     run, events = read_events(events_path)
-    console.print(f"Recovered {len(events):,} phase events")
     finisher = Finisher(
         folder,
         console,
@@ -50,12 +50,14 @@ def recover(folder: Path, console: Console, board: str = "") -> dict[str, object
         complete=False,
     )
     if run.get("kind") == "measured":
-        log = WindowLog()
-        for event, _ in events:
+        log, arrived = WindowLog(), array("d")
+        for event, host_s in events:
             log.add_event(event)
+            arrived.append(host_s)
+        console.print(f"Recovered {len(log):,} phase events")
         started_s = float(run.get("started_s", 0.0))
         arrivals = Arrivals(
-            np.array([host_s for _, host_s in events]),
+            np.array(arrived),
             np.zeros(1),
             np.array([started_s + _START_S]),
             started_s,
@@ -70,9 +72,10 @@ def recover(folder: Path, console: Console, board: str = "") -> dict[str, object
         probe.start()
         for event, _ in events:
             probe.on_event(event)
+        console.print(f"Recovered {len(probe.windows):,} phase events")
         if not probe.duration_s > 0:
             raise TraceError(
-                f"{events_path} holds {len(events)} phase events and no work in them: there is "
+                f"{events_path} holds {len(probe.windows)} phase events and no work in them: there is "
                 "nothing to recover; repeat the capture"
             )
         summary = finisher.modelled(probe)

@@ -74,7 +74,8 @@ def build_summary(
     everything = np.ones(len(log), dtype=np.bool_)
     trained = np.isin(phase, [int(p) for p in (Phase.TRAIN_FORWARD, Phase.BACKWARD)])
     trained &= log.ints("sample") >= 0
-    steps = len({(e, s) for e, s in zip(epoch[trained], log.ints("sample")[trained], strict=True)})
+    pairs = np.stack([epoch[trained], log.ints("sample")[trained]])
+    steps = int(np.unique(pairs, axis=1).shape[1])
     groups = _groups(phase)
     lost = result.get("events_lost", 0)
     events_lost = lost if isinstance(lost, int) and lost > 0 else 0

@@ -13,7 +13,7 @@ its neighbour gains), independent ones in quadrature.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,32 +124,24 @@ def measure_windows(
     windows may lie beside their place; `edge_error_s`: what of it differs from edge to edge. A
     window is invalid if it is invalid at any of the three places.
     """
-    w = len(start_s)
     integrator = WindowIntegrator(
-        np.concatenate([start_s, start_s + error_s, start_s - error_s]),
-        np.concatenate([stop_s, stop_s + error_s, stop_s - error_s]),
+        start_s,
+        stop_s,
         rate_hz=info.rate_hz,
         sampling=info.sampling,
+        moves_s=(error_s, -error_s),
     )
     for chunk in chunks:
         integrator.feed(chunk)
-    figures = integrator.finish()
-    energy = figures.energy_j.reshape(3, w)
-    valid = np.all(figures.valid.reshape(3, w), axis=0)
-
-    def own(column: Floats) -> Floats:
-        return np.where(valid, column[:w], np.nan)
-
-    mine = WindowFigures(
-        energy_j=own(figures.energy_j),
-        charge_c=own(figures.charge_c),
-        mean_a=own(figures.mean_a),
-        peak_a=own(figures.peak_a),
-        duration_s=figures.duration_s[:w],
-        uncertainty_j=own(figures.uncertainty_j),
-        valid=valid,
-        coarse=figures.coarse[:w],
-    )
+    mine = integrator.finish()
+    (later_j, later), (earlier_j, earlier) = integrator.moved(0), integrator.moved(1)
+    valid = mine.valid & later & earlier
+    for column in (mine.energy_j, mine.charge_c, mine.mean_a, mine.peak_a, mine.uncertainty_j):
+        column[~valid] = np.nan
+    mine = replace(mine, valid=valid)
+    shift_j = np.stack([later_j, earlier_j])
+    shift_j -= mine.energy_j  # NaN where not valid
+    del integrator, later_j, earlier_j
     volts = _volts(mine)
     offset_j = volts * info.accuracy.offset_a * mine.duration_s
     offset_j = offset_j + np.abs(mine.charge_c) * info.accuracy.voltage_offset_v
@@ -158,7 +150,7 @@ def measure_windows(
         figures=mine,
         accuracy=info.accuracy,
         offset_j=np.where(valid, offset_j, np.nan),
-        shift_j=np.where(valid, energy[1:] - energy[0], np.nan),
+        shift_j=shift_j,
         independent_j=np.where(valid, np.hypot(mine.uncertainty_j, edge_j), np.nan),
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -60,6 +61,8 @@ _INTS = (
     *("updates", "instructions", "board_start_us", "board_stop_us", "weight_macs", "sums"),
     "masks",
 )
+_ROWS_AT_ONCE = 1 << 16
+_PHASE_TYPE = pa.dictionary(pa.int32(), pa.string())
 _UNITS = {"start_s": "s", "stop_s": "s", "current_a": "A", "macs": "1", "elements": "1"}
 _UNITS |= {"weight_macs": "1", "sums": "1", "masks": "1"}
 _UNITS |= {"energy_j": "J", "energy_low_j": "J", "energy_high_j": "J"}
@@ -73,12 +76,16 @@ class WindowLog:
     def __init__(self) -> None:
         self._floats = {name: array("d") for name in _FLOATS}
         self._ints = {name: array("q") for name in _INTS}
+        self._shared = False  # whether another log has the same integer columns
 
     def __len__(self) -> int:
         return len(self._ints["phase"])
 
     def append(self, window: Window) -> None:
         """Add `window`."""
+        if self._shared:
+            self._ints = {name: ints[:] for name, ints in self._ints.items()}
+            self._shared = False
         for name, floats in self._floats.items():
             floats.append(getattr(window, name))
         for name, ints in self._ints.items():
@@ -117,9 +124,10 @@ class WindowLog:
     def replaced(self, **columns: Floats) -> WindowLog:
         """A copy with other float64 columns, each of shape (w,)."""
         copy = WindowLog()
-        copy._ints = {name: array("q", values) for name, values in self._ints.items()}
+        self._shared = copy._shared = True  # two copies of an hour's windows are 8 MB too many
+        copy._ints = self._ints
         copy._floats = {
-            name: array("d", columns.get(name, np.asarray(values)))
+            name: _array("d", columns[name]) if name in columns else values[:]
             for name, values in self._floats.items()
         }
         return copy
@@ -127,8 +135,8 @@ class WindowLog:
     def selected(self, mask: NDArray[np.bool_]) -> WindowLog:
         """A copy with the windows of `mask`, bool (w,)."""
         copy = WindowLog()
-        copy._floats = {name: array("d", self.floats(name)[mask]) for name in _FLOATS}
-        copy._ints = {name: array("q", self.ints(name)[mask].tolist()) for name in _INTS}
+        copy._floats = {name: _array("d", self.floats(name)[mask]) for name in _FLOATS}
+        copy._ints = {name: _array("q", self.ints(name)[mask]) for name in _INTS}
         return copy
 
     def write_parquet(self, path: Path, kind: Kind, session_id: str = "") -> None:
@@ -136,24 +144,42 @@ class WindowLog:
 
         `session_id` says which trace they belong to.
         """
-        columns: dict[str, pa.Array] = {
-            "phase": pa.array([Phase(p).label for p in self._ints["phase"]]).dictionary_encode()
-        }
-        columns |= {name: pa.array(self.floats(name)) for name in _FLOATS}
-        columns |= {name: pa.array(self.ints(name)) for name in _INTS if name != "phase"}
+        names = ["phase", *_FLOATS, *(name for name in _INTS if name != "phase")]
         fields = []
-        for name, column in columns.items():
+        for name in names:
+            kept = pa.float64() if name in _FLOATS else pa.int64()
             shown = f"{name}_{kind}" if name.startswith(("energy", "current")) else name
-            fields.append(pa.field(shown, column.type, metadata={"unit": _UNITS.get(name, "")}))
+            unit = {"unit": _UNITS.get(name, "")}
+            fields.append(pa.field(shown, _PHASE_TYPE if name == "phase" else kept, metadata=unit))
         meta = {"kind": kind, "format": "tbft-windows-1", "session_id": session_id}
         schema = pa.schema(fields, metadata=meta)
         temporary = path.with_name(f".{path.name}.part")
         try:
-            table = pa.Table.from_arrays(list(columns.values()), schema=schema)
-            pq.write_table(table, temporary, compression="zstd")
+            with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+                for first in range(0, max(len(self), 1), _ROWS_AT_ONCE):
+                    part = slice(first, first + _ROWS_AT_ONCE)
+                    columns = [self._column(name, part) for name in names]
+                    writer.write_table(pa.Table.from_arrays(columns, schema=schema))
             temporary.replace(path)
         except OSError as exc:
             temporary.unlink(missing_ok=True)
             raise TraceError(
                 f"cannot write {path} ({exc.strerror or exc}); check the folder and its free space"
             ) from exc
+
+    def _column(self, name: str, part: slice) -> pa.Array:
+        """The rows `part` of the column `name` as they stand in the file."""
+        if name in _FLOATS:
+            return pa.array(np.array(self._floats[name][part]))
+        ints = np.array(self._ints[name][part])
+        if name != "phase":
+            return pa.array(ints)
+        labels = pa.array([phase.label for phase in Phase])  # the values of `Phase` count from 0
+        return pa.DictionaryArray.from_arrays(pa.array(ints.astype(np.int32)), labels)
+
+
+def _array(kind: str, values: NDArray[np.generic]) -> array[Any]:
+    """`values` without a Python object for each of them on the way."""
+    made = array(kind)
+    made.frombytes(values.tobytes())
+    return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
 from energy.errors import EnergyError, TraceError
 from energy.page.levels import Buckets, decimate, phases_of
@@ -48,12 +47,13 @@ def write_page(run_dir: Path) -> Path:
     last = reader.samples + sum(gap.count for gap in reader.gaps) - 1
     buckets = decimate(reader.info, reader.chunks(), last, BUCKETS)
     phases = phases_of(buckets.width_s, len(buckets), *windows)
-    text = (
+    # Piece by piece: the whole page as one text, with what makes it, would take 30 MB.
+    pieces = (
         _environment()
         .get_template("template.html")
-        .render(
+        .generate(
             **_context(summary, reader, _comparison(run_dir)),
-            plotly=get_plotlyjs(),
+            plotly=_plotly(),
             script=_resource("trace.js"),
             trace=_for_script(_trace(buckets, phases, reader.info.kind)),
         )
@@ -61,7 +61,8 @@ def write_page(run_dir: Path) -> Path:
     path = run_dir / PAGE
     temporary = run_dir / f".{PAGE}.part"
     try:
-        temporary.write_text(text, encoding="utf-8")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.writelines(pieces)
         temporary.replace(path)
     except OSError as exc:
         temporary.unlink(missing_ok=True)
@@ -86,9 +87,13 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _windows(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     try:
-        table = pq.read_table(path, columns=["start_s", "stop_s", "phase"])
+        # `read_table` would load Arrow's data sets, 10 MB, and read ahead.
+        file = pq.ParquetFile(path, pre_buffer=False)
+        table = file.read(columns=["start_s", "stop_s", "phase"], use_threads=False)
         labels = {phase.label: int(phase) for phase in Phase}
-        phase = np.array([labels[name] for name in table["phase"].to_pylist()], dtype=np.int64)
+        names = table["phase"].unify_dictionaries().combine_chunks()
+        values = np.array([labels[name] for name in names.dictionary.to_pylist()], dtype=np.int64)
+        phase = values[names.indices.to_numpy()]
         start, stop = table["start_s"].to_numpy(), table["stop_s"].to_numpy()
         known = np.isfinite(start) & np.isfinite(stop)  # an instrument may have missed some
         return start[known], stop[known], phase[known]
@@ -113,6 +118,17 @@ def _environment() -> jinja2.Environment:
 
 def _resource(name: str) -> str:
     return resources.files("energy.page").joinpath(name).read_text(encoding="utf-8")
+
+
+def _plotly() -> Iterator[str]:
+    """The library that draws the page, 4.8 million characters, in pieces."""
+    with (
+        resources.files("plotly")
+        .joinpath("package_data/plotly.min.js")
+        .open(encoding="utf-8") as file
+    ):
+        while piece := file.read(1 << 16):
+            yield piece
 
 
 def _for_script(value: object) -> str:

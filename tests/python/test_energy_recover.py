@@ -137,6 +137,12 @@ def test_events_come_back_without_the_line_that_broke_off(tmp_path: Path) -> Non
     assert run == {"session_id": "abc"} and [event for event, _ in found] == events[:-1]
     with pytest.raises(TraceError, match=r"energy\.recover"):
         EventJournal(path, {})
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join([*lines[:3], "[6,\n", *lines[3:]]), encoding="utf-8")
+    _, found = read_events(path)
+    assert [next(found)[0] for _ in range(2)] == events[:2]
+    with pytest.raises(TraceError, match="damaged inside"):
+        next(found)
     path.write_text("nonsense", encoding="utf-8")
     with pytest.raises(TraceError, match="no journal"):
         read_events(path)
