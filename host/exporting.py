@@ -18,7 +18,6 @@ from exporter.artifact import SelfTest, write_artifact
 from exporter.artifact_read import read_artifact
 from exporter.board import load_board
 from exporter.calibration import METADATA_KEY
-from exporter.emit_onnx import emit_onnx
 from exporter.emit_tflite import emit_tflite, frozen_parts
 from exporter.errors import ExporterError
 from exporter.flash_room import check_artifact_fits, check_checkpoint
@@ -166,6 +165,9 @@ def export_model(
         for stem, nodes in frozen_parts(graph, chosen).items():
             part = emit_tflite(graph, nodes, description=f"{description}, frozen part")
             (scratch / f"{stem}.tflite").write_bytes(part)
+        # Late: onnx takes 10 MB that a long capture has other use for.
+        from exporter.emit_onnx import emit_onnx
+
         (scratch / "model.onnx").write_bytes(emit_onnx(graph, description))
         say("writing models", 1, 1)
         say("drawing the plan", 0, 1)

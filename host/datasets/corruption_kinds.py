@@ -10,9 +10,9 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
+import scipy  # submodules come when they are used: a session without corruptions needs none
 from numpy.random import Generator
 from PIL import Image
-from scipy import ndimage
 
 from host.datasets.colour import hsv_to_rgb, rgb_to_hsv
 from host.datasets.spatter import spatter_one
@@ -29,7 +29,7 @@ from host.datasets.textures import (
 
 
 def _gaussian(x: Floats, sigma: float, truncate: float = 4.0) -> Floats:
-    result: Floats = ndimage.gaussian_filter(
+    result: Floats = scipy.ndimage.gaussian_filter(
         x, (0, sigma, sigma, 0), mode="nearest", truncate=truncate
     )
     return result
@@ -94,8 +94,8 @@ def defocus_blur(x: Floats, _rngs: Sequence[Generator], c: tuple[float, float]) 
     disk = (grid[:, None] ** 2 + grid[None, :] ** 2 <= radius**2).astype(np.float64)
     edge = np.exp(-(np.array([-1.0, 0.0, 1.0]) ** 2) / (2 * soft * soft))
     edge /= edge.sum()
-    kernel = ndimage.convolve(disk / disk.sum(), np.outer(edge, edge), mode="mirror")
-    result: Floats = ndimage.correlate(x, kernel[None, :, :, None], mode="mirror")
+    kernel = scipy.ndimage.convolve(disk / disk.sum(), np.outer(edge, edge), mode="mirror")
+    result: Floats = scipy.ndimage.correlate(x, kernel[None, :, :, None], mode="mirror")
     return result
 
 
@@ -227,7 +227,9 @@ def elastic_transform(
         one = _affine(one, corners, moved)
         fields = rng.uniform(-1, 1, (2, SIDE, SIDE))
         if amplitude:
-            fields = ndimage.gaussian_filter(fields, (0, sigma, sigma), mode="reflect", truncate=3)
+            fields = scipy.ndimage.gaussian_filter(
+                fields, (0, sigma, sigma), mode="reflect", truncate=3
+            )
             dx, dy = fields * amplitude
             rows, columns = np.meshgrid(np.arange(SIDE), np.arange(SIDE), indexing="ij")
             one = _sample(one, rows + dy, columns + dx, "reflect")
@@ -246,7 +248,7 @@ def _affine(image: Floats, before: Floats, after: Floats) -> Floats:
 
 def _sample(image: Floats, rows: Floats, columns: Floats, mode: str) -> Floats:
     channels = [
-        ndimage.map_coordinates(image[..., c], [rows, columns], order=1, mode=mode)
+        scipy.ndimage.map_coordinates(image[..., c], [rows, columns], order=1, mode=mode)
         for c in range(3)
     ]
     return np.stack(channels, axis=-1)

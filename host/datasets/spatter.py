@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy  # submodules come when they are used: a session without corruptions needs none
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from host.errors import HostError
 
@@ -41,10 +41,12 @@ def spatter_one(
         [32, 32, 3], not clipped.
     """
     _, _, sigma, threshold, strength, mud = c
-    layer = ndimage.gaussian_filter(noise, sigma, mode="nearest")
+    layer = scipy.ndimage.gaussian_filter(noise, sigma, mode="nearest")
     layer[layer < threshold] = 0
     if mud:
-        mask = ndimage.gaussian_filter((layer > threshold).astype(float), strength, mode="nearest")
+        mask = scipy.ndimage.gaussian_filter(
+            (layer > threshold).astype(float), strength, mode="nearest"
+        )
         mask[mask < 0.8] = 0
         muddy: Floats = image * (1 - mask[..., None]) + MUD * mask[..., None]
         return muddy

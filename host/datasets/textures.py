@@ -8,8 +8,8 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+import scipy  # submodules come when they are used: a session without corruptions needs none
 from numpy.typing import NDArray
-from scipy import ndimage, sparse
 
 Floats = NDArray[np.float64]
 SIDE = 32
@@ -69,7 +69,7 @@ def zoom_matrix(factor: float, side: int = SIDE) -> Floats:
     """
     crop = int(np.ceil(side / factor))
     top = (side - crop) // 2
-    enlarged = ndimage.zoom(np.eye(crop), (factor, 1), order=1)
+    enlarged = scipy.ndimage.zoom(np.eye(crop), (factor, 1), order=1)
     trim = (len(enlarged) - side) // 2
     matrix = np.zeros((side, side))
     matrix[:, top : top + crop] = enlarged[trim : trim + side]
@@ -77,16 +77,16 @@ def zoom_matrix(factor: float, side: int = SIDE) -> Floats:
 
 
 @cache
-def _zoom(factor: float) -> sparse.csr_array:
+def _zoom(factor: float) -> scipy.sparse.csr_array:
     """The same for images as vectors of pixels: [side * side, side * side], nearly all zeros."""
-    matrix = sparse.csr_array(zoom_matrix(factor))
-    return sparse.csr_array(sparse.kron(matrix, matrix))
+    matrix = scipy.sparse.csr_array(zoom_matrix(factor))
+    return scipy.sparse.csr_array(scipy.sparse.kron(matrix, matrix))
 
 
 @cache
-def _zoom_blur(last: float) -> sparse.csr_array:
+def _zoom_blur(last: float) -> scipy.sparse.csr_array:
     factors = [float(factor) for factor in np.arange(1, last, 0.01)]
-    total = sparse.csr_array(sparse.eye_array(SIDE * SIDE))
+    total = scipy.sparse.csr_array(scipy.sparse.eye_array(SIDE * SIDE))
     for factor in factors:
         total = total + _zoom(factor)
     return total / (len(factors) + 1)
@@ -102,7 +102,7 @@ def zoom_blurred(images: Floats, last: float) -> Floats:
     return _apply(_zoom_blur(last), images)
 
 
-def _apply(matrix: sparse.csr_array, images: Floats) -> Floats:
+def _apply(matrix: scipy.sparse.csr_array, images: Floats) -> Floats:
     """Multiply every channel, as a vector of pixels, by ``matrix``."""
     count, height, width, channels = images.shape
     pixels = images.transpose(1, 2, 0, 3).reshape(height * width, count * channels)
@@ -155,7 +155,7 @@ def frost_texture(number: int, side: int = 192) -> Floats:
         rows = (y + along * np.sin(angle)).astype(int) % side
         columns = (x + along * np.cos(angle)).astype(int) % side
         np.maximum.at(needles, (rows, columns), (1 - along / length) * rng.uniform(0.4, 1.0))
-    crystals = np.maximum(needles, 2.0 * ndimage.gaussian_filter(needles, 0.7, mode="wrap"))
+    crystals = np.maximum(needles, 2.0 * scipy.ndimage.gaussian_filter(needles, 0.7, mode="wrap"))
     light = np.clip(0.7 * ground**1.2 + crystals * (0.35 + ground), 0, 1)
     tint = np.array([0.90, 0.96, 1.0])
     texture: Floats = 255.0 * light[..., None] * tint
