@@ -15,7 +15,7 @@ TOLERANCE = 0.02
 
 _HEAD = """\
 # Instructions on the emulated CPUs, by the emulator's virtual time: the fast form of each kernel on each layer, and each
-# phase of a training step of two samples. tests/firmware/test_boards_budget.py and tests/integration/test_boards_bit_exact.py
+# phase of a training step of two samples. tests/firmware/test_boards_kernels.py and tests/integration/test_boards_bit_exact.py
 # fail where a count exceeds its budget by more than 2 %. After a deliberate change, and when kernels became faster:
 #
 #     .venv/bin/python -m host.bench.boards --write-budget

@@ -162,7 +162,7 @@ def test_damage_by_kind() -> None:
     whole = small_artifact()
     with pytest.raises(ExporterError, match="not an artifact"):
         read_artifact(b"hello")
-    with pytest.raises(ExporterError, match="version 7, expected 2"):
+    with pytest.raises(ExporterError, match=f"version 7, expected {fmt.VERSION}"):
         read_artifact(whole[:4] + b"\x07" + whole[5:])
     with pytest.raises(ExporterError, match="cut short"):
         read_artifact(whole[:-1])

@@ -12,13 +12,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from exporter import board as boards
+from exporter import emit_onnx
 from exporter.artifact_read import read_artifact
 from exporter.calibration import calibrate
 from exporter.checkpoint_write import store_calibration
 from exporter.emit_tflite import emit_tflite, frozen_parts
 from exporter.errors import ExporterError
 from exporter.frontends import load_graph
-from host import exporting
 from host.export import main
 from host.exporting import export_model
 from host.quantizing import Images
@@ -145,7 +145,7 @@ def test_nothing_half_written_is_left(
 
     out = tmp_path / "export"
     before = export_model(blocks="fc", checkpoint=checkpoint, out=out).files
-    monkeypatch.setattr(exporting, "emit_onnx", full)
+    monkeypatch.setattr(emit_onnx, "emit_onnx", full)
     result = run("--checkpoint", checkpoint, "--blocks", "block3", "--out", out)
     assert result.exit_code == 1
     assert "No space left on device" in result.output and "Traceback" not in result.output

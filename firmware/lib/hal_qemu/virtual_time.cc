@@ -61,6 +61,6 @@ uint64_t QemuClock::now_us() { return virtual_ns() / 1000 + g_passed_us; }
 
 void QemuClock::pass_us(uint64_t time_us) { g_passed_us += time_us; }
 
-uint64_t instructions() { return virtual_ns() / kNanosecondsPerInstruction; }
+uint64_t instructions() { return machine_ns() / kNanosecondsPerInstruction; }
 
 }  // namespace tbft

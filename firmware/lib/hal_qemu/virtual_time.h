@@ -17,7 +17,7 @@ constexpr uint32_t kVirtualClockHz = 1'000'000'000U / kNanosecondsPerInstruction
 // counted here: to be called at least every 100 s of virtual time (1.6 thousand million
 // instructions). Waits in an IdleScope are not in it.
 uint64_t virtual_ns();
-// Instructions since the start of the emulator, those of an IdleScope left out.
+// Instructions since the start of the emulator; what passes in an IdleScope counts like them.
 uint64_t instructions();
 
 // While the CPU sleeps until a byte comes. QEMU lets an idle machine's time jump to the next of its
