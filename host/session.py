@@ -99,20 +99,28 @@ class BoardSession:
         }
 
     def run(self, on_event: OnEvent, on_progress: OnProgress) -> Mapping[str, object]:
-        """Fine-tunes once; returns what `metrics.json` holds. Raises SessionError."""
+        """Fine-tunes once; returns what `metrics.json` holds. Raises SessionError.
+
+        `on_event` is not called any more when this has ended, also where it was interrupted.
+        """
         assert self._device is not None
         self._progress = on_progress
-        epoch = -1
+        epoch, running = -1, True
 
         def on_phase(record: m.PhaseRecord, start_us: int, stop_us: int) -> None:
             nonlocal epoch
+            if not running:
+                return  # what the board still tells while it is stopped, after Ctrl-C
             if self._tuning.epoch != epoch:
                 epoch = self._tuning.epoch
                 self._trained = 0
             on_event(self._event(record, start_us, stop_us))
 
         with _as_session_errors():
-            metrics = self._tuning.run(self._device, on_phase)
+            try:
+                metrics = self._tuning.run(self._device, on_phase)
+            finally:
+                running = False
             lost = self._device.events.lost if self._device.events else 0
             if lost:
                 raise HostError(

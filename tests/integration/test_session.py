@@ -14,6 +14,7 @@ from energy.errors import SessionError
 from energy.session import Phase, PhaseEvent, find_plugin
 from host import demo, session
 from host.exporting import export_model
+from host.protocol import messages as m
 from tests.native import NativeBuild
 
 TRAIN, TEST, EPOCHS = 10, 6, 2
@@ -70,6 +71,26 @@ def test_a_session_tells_all_that_the_board_did(export: Path) -> None:
     assert {(e.epoch, e.sample) for e in others} == {(-1, -1)}
     assert all(e.macs > 0 for e in events if e.phase in (Phase.FROZEN_FORWARD, Phase.BACKWARD))
     assert [e.flash_bytes > 0 for e in events if e.phase is Phase.COMMIT] == [True]
+
+
+def test_an_interrupted_session_tells_nothing_more(export: Path) -> None:
+    """Ctrl-C within an epoch: events that come while the board is being stopped are nobody's."""
+    events: list[PhaseEvent] = []
+
+    def on_event(event: PhaseEvent) -> None:
+        events.append(event)
+        if event.phase is Phase.BACKWARD:
+            raise KeyboardInterrupt
+
+    opened = session.open_session("native://", options(export))
+    with pytest.raises(KeyboardInterrupt), opened:
+        opened.run(on_event, lambda _done, _total, _what: None)
+    told = len(events)
+    stream = opened._device.events if opened._device else None
+    assert stream is not None
+    late = m.PhaseRecord(3, 255, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0)
+    stream._on_phase(late, 0, 1)
+    assert len(events) == told and events[-1].phase is Phase.BACKWARD
 
 
 def test_a_session_without_cache_runs_the_frozen_layers_each_time(export: Path) -> None:
